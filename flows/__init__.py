@@ -1,0 +1,1 @@
+"""When, in which order and with which retries: everything Prefect, and the command line."""

@@ -1,0 +1,1 @@
+"""Which release is live, who promoted it and why."""

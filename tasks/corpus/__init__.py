@@ -1,0 +1,1 @@
+"""Sources -> Document -> Chunk, with exact character spans."""

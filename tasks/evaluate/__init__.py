@@ -1,0 +1,1 @@
+"""Suite -> retrieve -> answer -> measures -> EvalLog."""

@@ -1,0 +1,1 @@
+"""Two eval logs and a policy -> PROMOTE, HOLD or REJECT, with reasons."""

@@ -1,0 +1,1 @@
+"""Chunk -> embeddings -> FAISS -> IndexVersion -> search."""

@@ -1,0 +1,1 @@
+"""Decisions -> HTML, Markdown and plots; the only place that rounds."""

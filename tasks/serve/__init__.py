@@ -1,0 +1,1 @@
+"""Model weights, the vLLM process, and the one door to any model."""

@@ -1,0 +1,107 @@
+"""Where Ratchet keeps its state, and the two ways it writes there: both whole or not at all."""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Home:
+    """The state directory: `.ratchet/` of the project, or `RATCHET_HOME`.
+
+    Content-addressed rooms (`corpus index evals decisions models`) hold one directory a digest.
+    """
+
+    root: Path
+
+    @classmethod
+    def find(cls, project: Path | None = None) -> "Home":
+        """Resolve from the environment, else `.ratchet` below the project directory."""
+        configured = os.environ.get("RATCHET_HOME")
+        base = Path(configured) if configured else (project or Path.cwd()) / ".ratchet"
+        return cls(base.resolve())
+
+    def room(self, name: str) -> Path:
+        """Directory of one kind of content, made on first use."""
+        path = self.root / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def path(self, *parts: str) -> Path:
+        """A path below the root; nothing is made."""
+        return self.root.joinpath(*parts)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old or the new content, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; these are read by other tools of the same machine.
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _fsync_directory(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write readable JSON atomically; NaN is refused."""
+    text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_atomic(path, text + "\n")
+
+
+@contextmanager
+def new_directory(final: Path) -> Iterator[Path]:
+    """Build a directory beside its final place and rename it when the block ends without error.
+
+    When another process finished the same content first, its directory is kept: names are
+    digests, so both are equal.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name[:16]}.partial-"))
+    try:
+        yield partial
+        for path in partial.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        partial.chmod(0o755)
+        try:
+            partial.rename(final)
+        except OSError:
+            if not final.is_dir():
+                raise
+        _fsync_directory(final.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock that the operating system releases when the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fsync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""EvalLog, prompts and decisions -> MLflow."""
