@@ -1,0 +1,71 @@
+"""The first thing on the data flow: what a source yields, a document or a problem with one."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tasks.digest import Digest, digest
+
+Reason = Literal["empty", "broken", "too_large", "duplicate", "wrong_encoding"]
+
+_DOCUMENT_VERSION = 1
+# str.splitlines would also break at form feeds and the like, which appear inside sentences.
+_LINE_END = re.compile(r"\r\n?|\u2028|\u2029")
+_TRAILING_BLANKS = re.compile(r"[^\S\n]+(?=\n|\Z)")
+
+
+def normalise(text: str) -> str:
+    r"""Bring a text to the one form that spans point into.
+
+    Unicode NFC, `\n` line ends, no blanks at the end of a line, none around the text.
+    `normalise(normalise(t)) == normalise(t)`. Surrogates without a partner, which UTF-8 can't
+    store, become U+FFFD.
+    """
+    storable = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    lines = _LINE_END.sub("\n", unicodedata.normalize("NFC", storable))
+    return _TRAILING_BLANKS.sub("", lines).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text that can be cited.
+
+    Attributes:
+        doc_id: unique in a corpus and stable from one snapshot to the next.
+        title: what a reader would call it; embedded together with each passage.
+        text: normalised; gold spans and chunks are character ranges of it.
+        metadata: at least `source`, the name of the source it came from.
+    """
+
+    doc_id: str
+    title: str
+    text: str
+    metadata: Mapping[str, str] = field(hash=False)
+
+    @property
+    def digest(self) -> Digest:
+        """Identity of everything the document says, metadata included."""
+        return digest(
+            "document",
+            _DOCUMENT_VERSION,
+            [self.doc_id, self.title, self.text, dict(self.metadata)],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something a source has but can't give; it is reported, and the rest is still read.
+
+    Attributes:
+        source: name of the source.
+        name: the document, file or module, as the user would look for it.
+        reason: what kind of problem.
+        detail: one sentence with the values.
+    """
+
+    source: str
+    name: str
+    reason: Reason
+    detail: str
