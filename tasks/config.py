@@ -11,7 +11,6 @@ from ruamel.yaml.error import MarkedYAMLError
 from tasks.digest import Digest, digest
 from tasks.errors import ConfigError
 
-
 S = TypeVar("S", bound="Settings")
 V = TypeVar("V")
 
@@ -265,7 +264,8 @@ class Chunking(Settings):
     def _overlap_fits(self) -> Self:
         if self.overlap_tokens * 2 > self.max_tokens:
             raise ValueError(
-                f"overlap_tokens {self.overlap_tokens} is more than half of max_tokens {self.max_tokens}"
+                f"overlap_tokens {self.overlap_tokens} is more than half of "
+                f"max_tokens {self.max_tokens}"
             )
         return self
 

@@ -1,0 +1,57 @@
+"""Release: the prompt, index, model and retrieval parameters that answer together or not at all."""
+
+from tasks.answer.prompt import PromptVersion
+from tasks.config import Chunking, Retrieval, Settings
+from tasks.digest import SHORT, Digest, digest
+from tasks.serve.version import ModelVersion
+
+
+class Release(Settings):
+    """Everything that decides what a question is answered with; immutable, named by its digest."""
+
+    prompt: PromptVersion
+    model: ModelVersion
+    retrieval: Retrieval
+    index_digest: Digest
+    corpus_digest: Digest
+    """The snapshot that the index was built from."""
+    chunking: Chunking
+    embedding: str
+    embedding_digest: Digest
+
+    @property
+    def digest(self) -> Digest:
+        """Identity: of the content, so that renaming a file makes no new release."""
+        return digest(
+            "release",
+            1,
+            {
+                "prompt": self.prompt.digest,
+                "model": self.model.digest,
+                "retrieval": self.retrieval.model_dump(mode="json"),
+                "index": self.index_digest,
+            },
+        )
+
+    @property
+    def label(self) -> str:
+        """What people see: the prompt's name and the start of the digest."""
+        return f"{self.prompt.name}@{self.digest[:SHORT]}"
+
+    def differences(self, other: "Release") -> tuple[str, ...]:
+        """Names of the parts in which two releases differ: prompt, model, retrieval, index."""
+        parts = {
+            "prompt": self.prompt.digest != other.prompt.digest,
+            "model": self.model.digest != other.model.digest,
+            "retrieval": self.retrieval != other.retrieval,
+            "index": self.index_digest != other.index_digest,
+        }
+        return tuple(name for name, differs in parts.items() if differs)
+
+    def refreshes(self, other: "Release") -> bool:
+        """Whether only the documents differ: the same recipe on a newer corpus."""
+        return (
+            self.differences(other) == ("index",)
+            and self.chunking == other.chunking
+            and self.embedding_digest == other.embedding_digest
+        )

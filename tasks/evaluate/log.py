@@ -1,0 +1,183 @@
+"""EvalLog: every score, failure and answer of one release on one suite, on disk and back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tasks.answer.generate import Answer
+from tasks.config import Settings
+from tasks.digest import Digest
+from tasks.errors import CorruptArtifact
+from tasks.evaluate.measures.base import CaseResult, Score, ScoringFailure
+from tasks.evaluate.suite import Case, Span
+from tasks.index.search import Retrieved
+from tasks.store import new_directory, write_json
+
+
+class MeasureInfo(Settings):
+    """What a reader must know to compare a measure's values."""
+
+    name: str
+    version: int
+    kind: Literal["binary", "bounded", "positive"]
+    higher_is_better: bool
+    judged: bool
+
+
+class CostRow(Settings):
+    """What one purpose of calls took; `cost` is what this run spent, cache hits cost nothing."""
+
+    calls: int
+    cache_hits: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    cost: float
+    failures: int
+
+
+class EvalManifest(Settings):
+    """Everything about an evaluation that isn't a row."""
+
+    digest: Digest
+    """Of the plan: the same release, suite, measures and judge have the same evaluation."""
+    release_digest: Digest
+    release_label: str
+    prompt_digest: Digest
+    index_digest: Digest
+    model_digest: Digest
+    suite_digest: Digest
+    suite_name: str
+    judge_digest: Digest
+    judged_cases: tuple[str, ...]
+    """The cases that got judged measures: a sample on a small machine."""
+    measures: tuple[MeasureInfo, ...]
+    seed: int
+    currency: str
+    costs: dict[str, CostRow]
+    started_at: str
+    """ISO 8601, UTC."""
+    wall_s: float
+    git_commit: str | None
+    git_dirty: bool | None
+    versions: dict[str, str]
+    """Of the packages that a number may depend on."""
+
+
+@dataclass(frozen=True)
+class EvalLog:
+    """One finished evaluation; rows are in the order of the suite's cases."""
+
+    manifest: EvalManifest
+    results: tuple[CaseResult, ...]
+    scores: tuple[Score, ...]
+    failures: tuple[ScoringFailure, ...]
+
+    @property
+    def digest(self) -> Digest:
+        """Identity of the evaluation's plan; also its directory's name."""
+        return self.manifest.digest
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The suite's cases, with their spans where the corpus has them now."""
+        return tuple(result.case for result in self.results)
+
+    def values(self, measure: str) -> dict[str, float]:
+        """Finite values of a measure by case id; a case that failed isn't in it."""
+        return {score.case_id: score.value for score in self.scores if score.measure == measure}
+
+    def failed(self, measure: str) -> dict[str, ScoringFailure]:
+        """Failures of a measure by case id."""
+        return {row.case_id: row for row in self.failures if row.measure == measure}
+
+
+def save_log(log: EvalLog, room: Path) -> Path:
+    """Write a log to `room/<digest>/`, whole or not at all; an existing one is kept."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    directory = room / log.digest
+    if directory.is_dir():
+        return directory
+    with new_directory(directory) as partial:
+        cases = [json.dumps(asdict(result), ensure_ascii=False) for result in log.results]
+        pq.write_table(
+            pa.table(
+                {
+                    "case_id": [result.case.case_id for result in log.results],
+                    "question": [result.case.question for result in log.results],
+                    "reference": [result.case.reference for result in log.results],
+                    "answer": [result.answer and result.answer.text for result in log.results],
+                    "record": cases,
+                }
+            ),
+            partial / "cases.parquet",
+        )
+        _write_rows(partial / "scores.parquet", [asdict(score) for score in log.scores], _SCORES)
+        _write_rows(partial / "failures.parquet", [asdict(row) for row in log.failures], _FAILURES)
+        write_json(partial / "manifest.json", log.manifest.model_dump(mode="json"))
+    return directory
+
+
+def load_log(directory: Path) -> EvalLog:
+    """Read a log that `save_log` wrote.
+
+    Raises:
+        CorruptArtifact: a file is missing or unreadable.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        manifest = EvalManifest.model_validate_json((directory / "manifest.json").read_bytes())
+        records = pq.read_table(directory / "cases.parquet", columns=["record"])["record"]
+        scores = pq.read_table(directory / "scores.parquet").to_pylist()
+        failures = pq.read_table(directory / "failures.parquet").to_pylist()
+        results = tuple(_result(json.loads(str(record))) for record in records)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise CorruptArtifact(
+            f"The evaluation in {str(directory)!r} can't be read: {error}.",
+            next_step=f"Remove that directory and evaluate again: rm -r {directory}",
+        ) from error
+    return EvalLog(
+        manifest=manifest,
+        results=results,
+        scores=tuple(Score(**row) for row in scores),
+        failures=tuple(ScoringFailure(**row) for row in failures),
+    )
+
+
+_SCORES = {"case_id": "string", "measure": "string", "value": "float64", "repeat": "int64"}
+_FAILURES = {
+    "case_id": "string",
+    "measure": "string",
+    "error_type": "string",
+    "message": "string",
+    "raw": "string",
+}
+
+
+def _write_rows(path: Path, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    # An explicit schema: an evaluation without failures still has the failures' columns.
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+
+
+def _result(record: dict[str, Any]) -> CaseResult:
+    case = record["case"]
+    case["gold"] = tuple(Span(**span) for span in case["gold"])
+    case["tags"] = tuple(case["tags"])
+    case["aliases"] = tuple(case["aliases"])
+    failure = record["failure"]
+    return CaseResult(
+        case=Case(**case),
+        retrieved=tuple(Retrieved(**passage) for passage in record["retrieved"]),
+        answer=Answer(**record["answer"]) if record["answer"] else None,
+        failure=ScoringFailure(**failure) if failure else None,
+    )
