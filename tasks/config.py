@@ -296,8 +296,10 @@ class Judge(Settings):
 
     model: str
     prompt: str = "judge_rubric"
+    endpoint: str | None = None
+    """URL up to `/v1` of the judge's own server; None: the server that answers."""
     sample: int | None = Field(default=None, ge=0)
-    """Cases that get judged measures, drawn once per suite; null: all."""
+    """Cases that get judged measures, drawn once per suite; None: all."""
     max_tokens: int = Field(default=512, gt=0)
 
 
@@ -316,7 +318,7 @@ class EvaluateSettings(Settings):
 
     suite: Path
     cases: int | None = Field(default=None, gt=0)
-    """Only the first n cases, for a quick look; null: all."""
+    """Only so many cases, drawn by the seed, for a quick look; None: all."""
     measures: tuple[str, ...] = Field(min_length=1)
     judge: Judge
     toxicity: Toxicity = Toxicity()
