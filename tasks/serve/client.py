@@ -1,0 +1,207 @@
+"""Chat messages -> completion, through the one door that counts every call to a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import httpx
+
+from tasks.config import Price, Sampling
+from tasks.errors import RatchetError
+from tasks.serve.cache import CallCache
+from tasks.serve.meter import CallRecord, Meter
+from tasks.serve.transport import (
+    RECORD,
+    Backoff,
+    Limits,
+    MeteredTransport,
+    PurposeTransport,
+    calling,
+)
+from tasks.serve.version import ModelVersion
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+Message = dict[str, str]
+"""`{"role": "system" | "user" | "assistant", "content": text}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model said. An empty text is an answer too: whether it is good is for the caller."""
+
+    text: str
+    finish_reason: str | None
+    """`stop`, or `length` when the text was cut at max_tokens; None when the server didn't say."""
+    input_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    latency_s: float
+    """Seconds of the attempt that was answered; for a cache hit, when it was made."""
+    cost: float | None
+    """When it was made, in the price's currency; None when the server didn't count tokens."""
+    cache_hit: bool
+
+
+class ModelClient:
+    """The one door to one served model.
+
+    Args:
+        endpoint_url: up to `/v1`.
+        version: the model that is served there; its digest is part of every cache key.
+        price: of this model.
+        cache: answers made before; None sends every call.
+        in_flight: requests that may be on their way at one time.
+        timeout_s: of one attempt.
+        attempts: requests for one call before it counts as failed.
+        stop_failure_rate: no more calls are sent when more than this share of the last 20 failed.
+        api_key: sent as a bearer token, and written nowhere.
+        model_name: what the server calls the model, where that isn't the version's served name.
+        backoff: waits between attempts.
+        transport: what carries requests, instead of connections to the endpoint.
+    """
+
+    def __init__(
+        self,
+        endpoint_url: str,
+        version: ModelVersion,
+        price: Price,
+        *,
+        cache: CallCache | None,
+        in_flight: int = 16,
+        timeout_s: float = 120.0,
+        attempts: int = 4,
+        stop_failure_rate: float = 0.5,
+        api_key: str | None = None,
+        model_name: str | None = None,
+        backoff: Backoff | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.version = version
+        self.price = price
+        # An endpoint whose weights can't be seen knows nothing of our digests.
+        self.model_name = model_name or (version.served_name if version.sha256 else version.name)
+        self.meter = Meter()
+        self._url = endpoint_url.rstrip("/")
+        self._key = api_key
+        self._door = MeteredTransport(
+            transport or httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=in_flight)),
+            model=self.model_name,
+            model_digest=version.digest,
+            price=price,
+            limits=Limits(
+                in_flight=in_flight,
+                timeout_s=timeout_s,
+                attempts=attempts,
+                stop_failure_rate=stop_failure_rate,
+                backoff=backoff or Backoff(),
+            ),
+            cache=cache,
+            meter=self.meter,
+            secret=api_key,
+        )
+        self._http = httpx.AsyncClient(
+            transport=self._door, headers={"authorization": f"Bearer {api_key}"} if api_key else {}
+        )
+        self._libraries: dict[str, AsyncOpenAI] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for library in self._libraries.values():
+            await library.close()
+        await self._http.aclose()
+
+    async def chat(
+        self,
+        messages: Sequence[Message],
+        *,
+        purpose: str,
+        sampling: Sampling | None = None,
+        schema: dict[str, Any] | None = None,
+        repeat: int = 0,
+    ) -> Completion:
+        """Ask the model once.
+
+        Args:
+            messages: the conversation.
+            purpose: what the call is counted under.
+            sampling: instead of the version's own.
+            schema: JSON schema that the server forces the text into.
+            repeat: which of several samples of the same request this is; from 0.
+
+        Raises:
+            CallFailed: it failed after its retries; has `purpose`, `attempts` and `status`.
+            TooManyFailures: so many calls failed that none is sent any more.
+        """
+        drawn = sampling or self.version.sampling
+        body: dict[str, Any] = {
+            "model": self.model_name,
+            "messages": list(messages),
+            "temperature": drawn.temperature,
+            "top_p": drawn.top_p,
+            "max_tokens": drawn.max_tokens,
+            "seed": drawn.seed + repeat,
+        }
+        if schema is not None:
+            body["response_format"] = response_format(schema)
+        with calling(purpose=purpose, repeat=repeat):
+            response = await self._http.post(f"{self._url}/chat/completions", json=body)
+        record: CallRecord = response.extensions[RECORD]
+        choice = response.json()["choices"][0]
+        return Completion(
+            text=choice["message"].get("content") or "",
+            finish_reason=choice.get("finish_reason"),
+            input_tokens=record.input_tokens,
+            cached_tokens=record.cached_tokens,
+            output_tokens=record.output_tokens,
+            latency_s=cast("float", record.latency_s),
+            cost=record.cost,
+            cache_hit=record.cache_hit,
+        )
+
+    def openai(self, purpose: str) -> "AsyncOpenAI":
+        """An OpenAI client for a library; its calls come through this door under `purpose`.
+
+        It lives as long as this client. What fails raises an `openai.APIConnectionError`; see
+        `ratchet_error`.
+        """
+        if purpose not in self._libraries:
+            from openai import AsyncOpenAI
+
+            self._libraries[purpose] = AsyncOpenAI(
+                base_url=self._url,
+                api_key=self._key or "none",
+                max_retries=0,
+                http_client=httpx.AsyncClient(transport=PurposeTransport(self._door, purpose)),
+            )
+        return self._libraries[purpose]
+
+
+def response_format(schema: dict[str, Any]) -> dict[str, Any]:
+    """The request field that forces an answer into a JSON schema (OpenAI structured outputs)."""
+    name = schema.get("title", "answer")
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": name, "schema": schema, "strict": True},
+    }
+
+
+def ratchet_error(error: BaseException) -> RatchetError | None:
+    """The failure of the door that a library has wrapped into an error of its own, if any."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        if isinstance(current, RatchetError):
+            return current
+        seen.add(id(current))
+        current = current.__cause__ or current.__context__
+    return None
