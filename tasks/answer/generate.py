@@ -13,16 +13,16 @@ ANSWER_VARIABLES = frozenset({"question", "passages"})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said, and what it took: tokens as counted by the server, seconds, money."""
+    """What the model said, and what it took when it said it; None is what the server kept back."""
 
     case_id: str
     text: str
-    finish_reason: str
-    input_tokens: int
+    finish_reason: str | None
+    input_tokens: int | None
     cached_tokens: int | None
-    output_tokens: int
+    output_tokens: int | None
     latency_s: float
-    cost: float
+    cost: float | None
 
 
 def render_passages(passages: Sequence[Retrieved]) -> str:

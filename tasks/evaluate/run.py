@@ -1,0 +1,275 @@
+"""Release + suite -> EvalLog: retrieve, answer, measure; every failure is a record."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from tasks.answer.generate import generate
+from tasks.answer.prompt import PromptVersion
+from tasks.answer.release import Release
+from tasks.config import EvaluateSettings, Toxicity
+from tasks.digest import Digest, digest
+from tasks.errors import CallFailed
+from tasks.evaluate.log import CostRow, EvalLog, EvalManifest, MeasureInfo
+from tasks.evaluate.measures import measure
+from tasks.evaluate.measures.base import (
+    CaseResult,
+    Measure,
+    MeasureContext,
+    Score,
+    ScoringFailure,
+)
+from tasks.evaluate.provenance import Provenance
+from tasks.evaluate.suite import Suite
+from tasks.index.search import Index, Retrieved
+from tasks.serve.client import ModelClient
+from tasks.serve.version import ModelVersion
+
+T = TypeVar("T")
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and of how much."""
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What will be measured; equal plans have equal digests, and one log."""
+
+    release: Release
+    suite: Suite
+    measures: tuple[Measure, ...]
+    judge: ModelVersion
+    judge_prompt: PromptVersion
+    judge_max_tokens: int
+    judged_cases: tuple[str, ...]
+    toxicity: Toxicity
+    seed: int
+
+    @property
+    def judge_digest(self) -> Digest:
+        """Identity of the judge: its model, its rubric and the judged measures' versions."""
+        return digest(
+            "judge",
+            1,
+            {
+                "model": self.judge.digest,
+                "prompt": self.judge_prompt.digest,
+                "max_tokens": self.judge_max_tokens,
+                "measures": [[m.name, m.version] for m in self.measures if m.judged],
+                "cases": self.judged_cases,
+            },
+        )
+
+    @property
+    def digest(self) -> Digest:
+        """Identity of the evaluation."""
+        return digest(
+            "evaluation",
+            1,
+            {
+                "release": self.release.digest,
+                "suite": self.suite.digest,
+                "judge": self.judge_digest,
+                "measures": [[m.name, m.version] for m in self.measures],
+                "toxicity": self.toxicity.model_dump(mode="json"),
+            },
+        )
+
+
+def plan_evaluation(
+    release: Release,
+    suite: Suite,
+    settings: EvaluateSettings,
+    *,
+    judge: ModelVersion,
+    judge_prompt: PromptVersion,
+) -> EvaluationPlan:
+    """Resolve names and draw the cases, before anything is spent.
+
+    Raises:
+        ConfigError: a measure isn't known.
+    """
+    if settings.cases is not None:
+        suite = suite.subset(draw(suite, settings.cases, seed=settings.seed))
+    sample = settings.judge.sample
+    return EvaluationPlan(
+        release=release,
+        suite=suite,
+        measures=tuple(measure(name) for name in settings.measures),
+        judge=judge,
+        judge_prompt=judge_prompt,
+        judge_max_tokens=settings.judge.max_tokens,
+        judged_cases=draw(suite, len(suite.cases) if sample is None else sample, seed=settings.seed),
+        toxicity=settings.toxicity,
+        seed=settings.seed,
+    )
+
+
+def draw(suite: Suite, size: int, *, seed: int) -> tuple[str, ...]:
+    """Case ids of a random sample in the suite's order.
+
+    Each id has a random rank of its own, so a larger sample holds the smaller one and a new case
+    moves no other one in or out by more than its own place.
+    """
+    ranked = sorted(
+        (case.case_id for case in suite.cases),
+        key=lambda case_id: hashlib.sha256(f"{seed}:{case_id}".encode()).digest(),
+    )
+    chosen = set(ranked[:size])
+    return tuple(case.case_id for case in suite.cases if case.case_id in chosen)
+
+
+async def evaluate(
+    plan: EvaluationPlan,
+    *,
+    index: Index,
+    client: ModelClient,
+    context: MeasureContext,
+    provenance: Provenance,
+    progress: Progress,
+) -> EvalLog:
+    """Run a plan against running servers.
+
+    Args:
+        plan: what to measure; its suite's spans must fit the index's corpus.
+        index: the release's index, opened.
+        client: the door to the release's model.
+        context: the judge's door and what else measures need.
+        provenance: commit and package versions, for the record.
+        progress: called after each finished step.
+
+    Raises:
+        TooManyFailures: the server seems to be gone; finished calls are kept in the cache, so the
+            next run continues.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    cases = plan.suite.cases
+    progress("retrieve", 0, len(cases))
+    found = index.search([case.question for case in cases], top_k=plan.release.retrieval.top_k)
+    progress("retrieve", len(cases), len(cases))
+    results = await _answer_all(plan, found, client, progress)
+    rows = await _measure_all(plan, results, context, progress)
+    doors = {id(door): door for door in (client, context.client) if door is not None}
+    return EvalLog(
+        manifest=EvalManifest(
+            digest=plan.digest,
+            release_digest=plan.release.digest,
+            release_label=plan.release.label,
+            prompt_digest=plan.release.prompt.digest,
+            index_digest=plan.release.index_digest,
+            model_digest=plan.release.model.digest,
+            suite_digest=plan.suite.digest,
+            suite_name=plan.suite.name,
+            judge_digest=plan.judge_digest,
+            judged_cases=plan.judged_cases,
+            measures=tuple(
+                MeasureInfo(
+                    name=m.name,
+                    version=m.version,
+                    kind=m.kind,
+                    higher_is_better=m.higher_is_better,
+                    judged=m.judged,
+                )
+                for m in plan.measures
+            ),
+            seed=plan.seed,
+            currency=client.price.currency,
+            costs=_costs(list(doors.values())),
+            started_at=started.isoformat(timespec="seconds"),
+            wall_s=time.perf_counter() - clock,
+            git_commit=provenance.git_commit,
+            git_dirty=provenance.git_dirty,
+            versions=provenance.versions,
+        ),
+        results=tuple(results),
+        scores=tuple(row for row in rows if isinstance(row, Score)),
+        failures=tuple(result.failure for result in results if result.failure)
+        + tuple(row for row in rows if isinstance(row, ScoringFailure)),
+    )
+
+
+async def _answer_all(
+    plan: EvaluationPlan,
+    found: Sequence[Sequence[Retrieved]],
+    client: ModelClient,
+    progress: Progress,
+) -> list[CaseResult]:
+    done = 0
+    total = len(plan.suite.cases)
+    progress("answer", 0, total)
+
+    async def one(position: int) -> CaseResult:
+        nonlocal done
+        case, passages = plan.suite.cases[position], tuple(found[position])
+        try:
+            answer = await generate(
+                case.question, passages, plan.release, client, case_id=case.case_id
+            )
+            result = CaseResult(case=case, retrieved=passages, answer=answer)
+        except CallFailed as error:
+            failure = ScoringFailure(
+                case_id=case.case_id,
+                measure="answer",
+                error_type=type(error).__name__,
+                message=error.message,
+                raw=None,
+            )
+            result = CaseResult(case=case, retrieved=passages, answer=None, failure=failure)
+        done += 1
+        progress("answer", done, total)
+        return result
+
+    return await _together([one(position) for position in range(total)])
+
+
+async def _measure_all(
+    plan: EvaluationPlan,
+    results: Sequence[CaseResult],
+    context: MeasureContext,
+    progress: Progress,
+) -> list[Score | ScoringFailure]:
+    judged = set(plan.judged_cases)
+    rows: dict[str, list[Score | ScoringFailure]] = {}
+    progress("measure", 0, len(plan.measures))
+
+    async def one(chosen: Measure) -> None:
+        subset = [
+            result
+            for result in results
+            if chosen.applies(result.case) and (not chosen.judged or result.case.case_id in judged)
+        ]
+        rows[chosen.name] = await chosen.score(subset, context) if subset else []
+        progress("measure", len(rows), len(plan.measures))
+
+    await _together([one(chosen) for chosen in plan.measures])
+    return [row for chosen in plan.measures for row in rows[chosen.name]]
+
+
+async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all; at the first error cancel the rest and raise that error itself, not a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(coroutine) for coroutine in work]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return [task.result() for task in running]
+
+
+def _costs(doors: Sequence[ModelClient]) -> dict[str, CostRow]:
+    rows: dict[str, CostRow] = {}
+    for door in doors:
+        for purpose, total in door.meter.totals().items():
+            rows[purpose] = CostRow(
+                calls=total.calls,
+                cache_hits=total.cache_hits,
+                input_tokens=total.input_tokens,
+                cached_tokens=total.cached_tokens,
+                output_tokens=total.output_tokens,
+                cost=total.spent,
+                failures=total.failures,
+            )
+    return rows
