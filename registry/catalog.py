@@ -1,0 +1,203 @@
+"""Ledger and release files -> answers: what is registered, what is live, what happened."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection
+
+from registry.diff import ReleaseDiff, compare_releases
+from registry.ledger import Ledger, LedgerEvent, Pointer
+from registry.releases import ReleaseFiles, parse_release, resolve
+from registry.rules import previous_champion
+from registry.view import sync_view
+from tasks.answer.release import Release
+from tasks.digest import Digest
+from tasks.errors import CorruptArtifact, RegistryError
+from tasks.store import Home
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """One registered release, for lists."""
+
+    digest: Digest
+    label: str
+    registered_at: str
+    champion: bool
+    previous: bool
+    """Whether a plain rollback would bring it back."""
+
+
+class Catalog:
+    """What the registry knows; nothing here changes what is live.
+
+    Args:
+        url: SQLAlchemy URL of the ledger; None: SQLite in the state directory.
+        home: the state directory with `index/`, `releases/` and `champion.json`.
+        busy_timeout_s: how long to wait for another process that writes.
+
+    Raises:
+        RegistryError: the database can't be opened.
+    """
+
+    def __init__(self, url: str | None, home: Home, *, busy_timeout_s: float = 30.0) -> None:
+        self._home = home
+        self._files = ReleaseFiles(home.path("releases"))
+        self._ledger = Ledger(
+            url or f"sqlite:///{home.path('registry.db')}", busy_timeout_s=busy_timeout_s
+        )
+        self.sync_view()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._ledger.close()
+
+    @property
+    def view(self) -> Path:
+        """The file that shows the champion to other programs."""
+        return self._home.path("champion.json")
+
+    def champion_digest(self) -> Digest | None:
+        """Digest of the live release; None before the first promotion."""
+        with self._ledger.reading() as connection:
+            return self._ledger.pointer(connection).digest
+
+    def champion(self) -> Release | None:
+        """Give the live release; None before the first promotion.
+
+        Raises:
+            CorruptArtifact: its stored content was changed.
+        """
+        digest = self.champion_digest()
+        return None if digest is None else self.release(digest)
+
+    def previous_digest(self) -> Digest | None:
+        """Digest of the release that a plain rollback brings back; None when there is none."""
+        with self._ledger.reading() as connection:
+            return self._previous(connection)
+
+    def resolve(self, name: str) -> Digest:
+        """Find the digest of a digest's start, a label, `champion` or `previous`.
+
+        Raises:
+            RegistryError: it names no release, or more than one.
+        """
+        if name in ("champion", "previous"):
+            digest = self.champion_digest() if name == "champion" else self.previous_digest()
+            if digest is None:
+                raise RegistryError(
+                    f"There is no {name} yet.", next_step="See what there is: ratchet releases"
+                )
+            return digest
+        return resolve(name, labels={row.digest: row.label for row in self.releases()})
+
+    def release(self, name: str) -> Release:
+        """Read a registered release.
+
+        Raises:
+            RegistryError: unknown or ambiguous name.
+            CorruptArtifact: its stored content was changed.
+        """
+        digest = self.resolve(name)
+        try:
+            found = self._files.load(digest)
+        except CorruptArtifact:
+            found = None
+        if found is not None:
+            return found
+        # Another machine registered it, or its file was lost: the ledger has the content too.
+        with self._ledger.reading() as connection:
+            event = self._ledger.events(connection, kinds=["registered"], subject=digest)[0]
+        release = parse_release(
+            json.dumps(event.detail["release"]).encode(),
+            digest=digest,
+            where=f"ledger event {event.id}",
+        )
+        self._files.path(digest).unlink(missing_ok=True)
+        self._files.save(release)
+        return release
+
+    def releases(self) -> list[ReleaseRow]:
+        """List registered releases, oldest first."""
+        with self._ledger.reading() as connection:
+            champion = self._ledger.pointer(connection).digest
+            previous = self._previous(connection)
+            events = self._ledger.events(connection, kinds=["registered"])
+        return [
+            ReleaseRow(
+                digest=event.subject,
+                label=event.detail["label"],
+                registered_at=event.at,
+                champion=event.subject == champion,
+                previous=event.subject == previous,
+            )
+            for event in events
+        ]
+
+    def history(self) -> list[LedgerEvent]:
+        """Everything that happened, oldest first."""
+        with self._ledger.reading() as connection:
+            return self._ledger.events(connection)
+
+    def last_rollback_from(self, name: str) -> LedgerEvent | None:
+        """The latest rollback that took this release out of production, if there was one."""
+        digest = self.resolve(name)
+        with self._ledger.reading() as connection:
+            events = self._ledger.events(connection, kinds=["rolled_back"])
+        left = [event for event in events if event.detail["from"] == digest]
+        return left[-1] if left else None
+
+    def diff(self, old: str, new: str) -> ReleaseDiff:
+        """Compare two registered releases.
+
+        Raises:
+            RegistryError: unknown or ambiguous name.
+        """
+        return compare_releases(
+            self.release(old), self.release(new), indexes=self._home.path("index")
+        )
+
+    def sync_view(self) -> bool:
+        """Make `champion.json` say what the ledger says; True when it had to be repaired."""
+        return sync_view(self.view, self._champion_view)
+
+    def _champion_view(self) -> dict[str, Any] | None:
+        with self._ledger.reading() as connection:
+            pointer = self._ledger.pointer(connection)
+            if pointer.digest is None:
+                return None
+            event = self._why_live(connection, pointer)
+        release = self.release(pointer.digest)
+        return {
+            "digest": pointer.digest,
+            "label": release.label,
+            "since": event.at,
+            "event_id": event.id,
+            "who": event.who,
+            "why": event.why,
+            "index": str(self._home.path("index", release.index_digest)),
+            "release": release.model_dump(mode="json"),
+        }
+
+    def _moves(self, connection: Connection) -> list[LedgerEvent]:
+        return self._ledger.events(connection, kinds=["promoted", "rolled_back"])
+
+    def _previous(self, connection: Connection) -> Digest | None:
+        return previous_champion(self._moves(connection))
+
+    def _why_live(self, connection: Connection, pointer: Pointer) -> LedgerEvent:
+        return next(event for event in self._moves(connection) if event.id == pointer.event_id)
