@@ -1,0 +1,170 @@
+"""A suite and a corpus snapshot -> where the quotes that answer each question are now."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tasks.corpus.document import Document
+from tasks.errors import SuiteError
+from tasks.evaluate.suite import Span, Suite
+
+_SHOWN_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class MovedSpan:
+    """A quote that is elsewhere in its document now.
+
+    Attributes:
+        case_id: the case.
+        old: where the suite says.
+        new: where it is; of several places the one nearest to the old start.
+        places: how often the document has the quote; more than one: a person should look.
+    """
+
+    case_id: str
+    old: Span
+    new: Span
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
+class LostSpan:
+    """A quote that its document doesn't have any more, or whose document is gone.
+
+    Attributes:
+        case_id: the case.
+        span: what the suite says.
+        reason: which of the two.
+        elsewhere: ids of other documents that have the quote, at most three.
+    """
+
+    case_id: str
+    span: Span
+    reason: Literal["unknown_document", "quote_not_found"]
+    elsewhere: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteCheck:
+    """What became of a suite's evidence in a corpus.
+
+    Attributes:
+        n_cases: cases of the suite.
+        n_spans: gold spans of all cases.
+        moved: spans to relocate; the suite is usable.
+        lost: spans that nothing can be retrieved for; somebody has to edit the suite.
+    """
+
+    n_cases: int
+    n_spans: int
+    moved: tuple[MovedSpan, ...]
+    lost: tuple[LostSpan, ...]
+
+    @property
+    def ambiguous(self) -> tuple[MovedSpan, ...]:
+        """Moved spans whose quote is in its document more than once."""
+        return tuple(span for span in self.moved if span.places > 1)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether every span is where the suite says."""
+        return not self.moved and not self.lost
+
+    def lines(self) -> list[str]:
+        """One sentence a problem, lost ones first."""
+        return [_lost_line(span) for span in self.lost] + [_moved_line(span) for span in self.moved]
+
+
+def check_suite(suite: Suite, documents: Iterable[Document]) -> SuiteCheck:
+    """Look for every quote in the documents of one corpus snapshot."""
+    texts = {document.doc_id: document.text for document in documents}
+    moved: list[MovedSpan] = []
+    lost: list[LostSpan] = []
+    n_spans = 0
+    for case in suite.cases:
+        for span in case.gold:
+            n_spans += 1
+            found = _find(case.case_id, span, texts)
+            if isinstance(found, MovedSpan):
+                moved.append(found)
+            elif isinstance(found, LostSpan):
+                lost.append(found)
+    return SuiteCheck(len(suite.cases), n_spans, tuple(moved), tuple(lost))
+
+
+def relocate(
+    suite: Suite, documents: Iterable[Document], *, lost: Literal["refuse", "keep"] = "refuse"
+) -> Suite:
+    """Give every span the position that its quote has in these documents.
+
+    Args:
+        suite: its digest doesn't change.
+        documents: one corpus snapshot.
+        lost: what to do when a quote is gone: `refuse` the suite, or `keep` the span, so that
+            retrieval misses it and the case counts against the release.
+
+    Raises:
+        SuiteError: quotes are gone, and `lost` is `refuse`.
+    """
+    check = check_suite(suite, documents)
+    if check.lost and lost == "refuse":
+        shown = "\n".join(f"  {_lost_line(span)}" for span in check.lost[:_SHOWN_ERRORS])
+        raise SuiteError(
+            f"{len(check.lost)} of {check.n_spans} gold spans of suite {suite.name!r} are not in "
+            f"the corpus; expected every quote in its document:\n{shown}",
+            next_step="Correct or remove these cases; list them with: ratchet suite check",
+            lost=check.lost,
+        )
+    places = {(moved.case_id, moved.old): moved.new for moved in check.moved}
+    cases = tuple(
+        replace(case, gold=tuple(places.get((case.case_id, span), span) for span in case.gold))
+        for case in suite.cases
+    )
+    return Suite(suite.name, cases)
+
+
+def _find(case_id: str, span: Span, texts: Mapping[str, str]) -> MovedSpan | LostSpan | None:
+    text = texts.get(span.doc_id)
+    if text is not None:
+        if text[span.start : span.end] == span.quote:
+            return None
+        starts = _occurrences(text, span.quote)
+        if starts:
+            start = min(starts, key=lambda place: (abs(place - span.start), place))
+            new = replace(span, start=start, end=start + len(span.quote))
+            return MovedSpan(case_id, span, new, len(starts))
+    elsewhere = sorted(doc_id for doc_id, other in texts.items() if span.quote in other)[:3]
+    reason: Literal["unknown_document", "quote_not_found"] = (
+        "unknown_document" if text is None else "quote_not_found"
+    )
+    return LostSpan(case_id, span, reason, tuple(elsewhere))
+
+
+def _occurrences(text: str, quote: str) -> list[int]:
+    """Every start of a quote, overlapping ones too."""
+    starts = []
+    start = text.find(quote)
+    while start >= 0:
+        starts.append(start)
+        start = text.find(quote, start + 1)
+    return starts
+
+
+def _lost_line(lost: LostSpan) -> str:
+    where = f" Other documents have it: {', '.join(lost.elsewhere)}." if lost.elsewhere else ""
+    if lost.reason == "unknown_document":
+        return f"{lost.case_id}: the corpus has no document {lost.span.doc_id!r}.{where}"
+    return f"{lost.case_id}: {lost.span.doc_id!r} doesn't have {lost.span.quote!r:.100}.{where}"
+
+
+def _moved_line(moved: MovedSpan) -> str:
+    several = (
+        f", the nearest of {moved.places} places; look whether it is the right one"
+        if moved.places > 1
+        else ""
+    )
+    return (
+        f"{moved.case_id}: the quote in {moved.old.doc_id!r} moved from {moved.old.start}-"
+        f"{moved.old.end} to {moved.new.start}-{moved.new.end}{several}."
+    )
