@@ -144,6 +144,9 @@ def signature(target: Any) -> str:
     """`(a, b=1)`, shortened where it is long; "" where Python doesn't know it."""
     try:
         parameters = [shown(item) for item in inspect.signature(target).parameters.values()]
+        # A caller doesn't write it; `random.choice` is a bound method, and so is every method.
+        if parameters and parameters[0].name in {"self", "cls"}:
+            del parameters[0]
         full = str(inspect.Signature(parameters))
     except Exception:
         return ""

@@ -226,6 +226,13 @@ def test_built_in_names_have_the_title_that_a_user_would_write(stdlib):
     assert title == "sorted(iterable, /, *, key=None, reverse=False)"
 
 
+def test_the_title_of_a_method_is_what_a_caller_writes(stdlib):
+    documents, _ = stdlib
+    assert documents["random.choice"].title == "random.choice(seq)"
+    most_common = documents["collections.Counter.most_common"]
+    assert most_common.title == "collections.Counter.most_common(n=None)"
+
+
 def test_reading_twice_gives_the_same_normalised_documents_in_order_of_their_ids(stdlib):
     documents, _ = stdlib
     again, _ = read("stdlib", limit=5_000_000)
