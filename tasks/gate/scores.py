@@ -1,0 +1,150 @@
+"""EvalLog -> Scores: what one release got, case by case, ready to compare."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from tasks.digest import Digest, digest
+from tasks.errors import ScoresError
+from tasks.gate.policy import GatePolicy, Kind, MeasurePolicy
+
+if TYPE_CHECKING:
+    # The statistics need no model client: scores may come from a plain file.
+    from tasks.evaluate.log import EvalLog
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """One value of one case, or the error that stands in its place."""
+
+    case_id: str
+    measure: str
+    value: float | None
+    error: str | None = None
+    repeat: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredCase:
+    """What the gate knows about a case."""
+
+    case_id: str
+    cluster: str
+    tags: tuple[str, ...] = ()
+    must_pass: bool = False
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All scores of one release on one suite.
+
+    `declared` holds each measure's kind and whether higher is better, where the source says so.
+    """
+
+    cases: tuple[ScoredCase, ...]
+    rows: tuple[ScoreRow, ...]
+    release: str = ""
+    release_digest: Digest | None = None
+    log_digest: Digest | None = None
+    suite_digest: Digest | None = None
+    judge_digest: Digest | None = None
+    declared: Mapping[str, tuple[Kind, bool]] = field(default_factory=dict)
+
+    @cached_property
+    def by_measure(self) -> dict[str, dict[str, list[float | None]]]:
+        """Values by measure and case id, None for a failure; repeats in their order."""
+        table: dict[str, dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
+        for row in sorted(self.rows, key=lambda row: row.repeat):
+            table[row.measure][row.case_id].append(row.value)
+        return {measure: dict(cases) for measure, cases in table.items()}
+
+    @cached_property
+    def digest(self) -> Digest:
+        """Identity of everything that a decision can depend on."""
+        return digest(
+            "gate-scores",
+            1,
+            {
+                "cases": sorted([c.case_id, c.cluster, c.tags, c.must_pass] for c in self.cases),
+                "rows": sorted([r.measure, r.case_id, r.repeat, r.value] for r in self.rows),
+                "release": [self.release, self.release_digest, self.log_digest],
+                "suite": [self.suite_digest, self.judge_digest],
+            },
+        )
+
+
+def from_log(log: "EvalLog") -> Scores:
+    """Take the scores and failures of an evaluation; nothing is computed or left out."""
+    manifest = log.manifest
+    cases = tuple(
+        ScoredCase(case.case_id, case.cluster or case.case_id, case.tags, case.must_pass)
+        for case in log.cases
+    )
+    scored = [ScoreRow(s.case_id, s.measure, s.value, None, s.repeat) for s in log.scores]
+    failed = [
+        ScoreRow(row.case_id, row.measure, None, f"{row.error_type}: {row.message}")
+        for row in log.failures
+        if any(row.measure == info.name for info in manifest.measures)
+    ]
+    return Scores(
+        cases=cases,
+        rows=(*scored, *failed),
+        release=manifest.release_label,
+        release_digest=manifest.release_digest,
+        log_digest=log.digest,
+        suite_digest=manifest.suite_digest,
+        judge_digest=manifest.judge_digest,
+        declared={info.name: (info.kind, info.higher_is_better) for info in manifest.measures},
+    )
+
+
+def wrong_value(value: float, rule: MeasurePolicy) -> str | None:
+    """Say why a measure can't have this value, or None when it can."""
+    if not isfinite(value):
+        return "a finite number was expected; write an error instead of a value that isn't known"
+    if rule.kind == "binary" and value not in (0.0, 1.0):
+        return "a binary measure has 0 or 1"
+    if rule.kind == "positive" and value < 0:
+        return "a positive measure has 0 or more"
+    if rule.kind == "bounded" and not rule.range[0] <= value <= rule.range[1]:
+        return f"the policy's range is {list(rule.range)}"
+    return None
+
+
+def check_values(scores: Scores, policy: GatePolicy) -> None:
+    """Refuse scores that their measures can't have.
+
+    Raises:
+        ScoresError: a row names an unknown case, repeats another, or holds an impossible value;
+            or the source and the policy disagree about a measure's kind or direction.
+    """
+    known = {case.case_id for case in scores.cases}
+    seen: set[tuple[str, str, int, bool]] = set()
+    for row in scores.rows:
+        rule = policy.measures.get(row.measure)
+        reason = wrong_value(row.value, rule) if rule and row.value is not None else None
+        key = (row.case_id, row.measure, row.repeat, row.value is None)
+        if row.case_id not in known:
+            reason = "the case isn't one of the suite's"
+        elif key in seen and row.value is not None:
+            reason = "this row was given before"
+        seen.add(key)
+        if reason:
+            raise ScoresError(
+                f"{scores.release or 'A release'} has {row.measure} = {row.value!r} "
+                f"for case {row.case_id!r}: {reason}.",
+                next_step="Correct the measure, or its kind in configs/gate.yaml.",
+            )
+    for name, rule in policy.measures.items():
+        declared = scores.declared.get(name)
+        wanted = (rule.kind, rule.direction == "higher")
+        if declared is not None and declared != wanted:
+            direction = "higher" if declared[1] else "lower"
+            raise ScoresError(
+                f"The policy calls {name!r} {rule.kind} with {rule.direction!r} as better, but the "
+                f"evaluation measured it as {declared[0]} with {direction!r} as better.",
+                next_step=f"Correct measures.{name} in configs/gate.yaml.",
+            )

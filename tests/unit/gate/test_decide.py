@@ -1,0 +1,265 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.errors import ScoresError
+from tasks.gate.decide import decide
+from tasks.gate.policy import GatePolicy
+from tasks.gate.scores import Scores
+
+MakeScores = Callable[..., Scores]
+
+
+def side(make: MakeScores, correct: list[float | None], **options: object) -> Scores:
+    n = len(correct)
+    return make({"correct": correct, "f1": [0.5] * n, "tokens": [20.0] * n}, **options)
+
+
+def with_passes(n: int, passes: int) -> list[float | None]:
+    return [1.0] * passes + [0.0] * (n - passes)
+
+
+def test_a_clearly_better_challenger_is_promoted(make: MakeScores, policy: GatePolicy) -> None:
+    decision = decide(side(make, with_passes(130, 60)), side(make, with_passes(130, 75)), policy)
+    assert decision.verdict == "PROMOTE"
+    row = decision.comparison("correct")
+    assert row is not None
+    assert (row.wins, row.losses, row.ties, row.method) == (15, 0, 115, "exact McNemar")
+    assert row.p_value == pytest.approx(2**-15, abs=1e-12)
+    assert row.delta == pytest.approx(15 / 130)
+    assert row.ci_low < row.delta < row.ci_high
+
+
+def test_an_equal_challenger_is_held_and_told_why(make: MakeScores, policy: GatePolicy) -> None:
+    same = with_passes(130, 60)
+    decision = decide(side(make, same), side(make, same), policy)
+    assert decision.verdict == "HOLD"
+    assert decision.reasons[0].measure == "correct"
+    assert "isn't ahead" in decision.reasons[0].next_step
+
+
+def test_a_hold_says_how_many_cases_would_settle_it(make: MakeScores, policy: GatePolicy) -> None:
+    decision = decide(side(make, with_passes(130, 60)), side(make, with_passes(130, 63)), policy)
+    row = decision.comparison("correct")
+    assert decision.verdict == "HOLD"
+    assert row is not None
+    # ((1.645 + 0.842) * sd / delta)^2 with sd^2 = p (1 - p) n / (n - 1), p = 3 / 130.
+    expected = (2.4865 / (3 / 130)) ** 2 * (3 / 130) * (127 / 130) * 130 / 129
+    assert row.n_needed == pytest.approx(expected, abs=2)
+
+
+def test_a_clearly_worse_challenger_is_rejected(make: MakeScores, policy: GatePolicy) -> None:
+    decision = decide(side(make, with_passes(130, 75)), side(make, with_passes(130, 60)), policy)
+    assert decision.verdict == "REJECT"
+    assert decision.reasons[0].text == "correct is worse: 15 losses against 0 wins."
+
+
+def test_better_and_worse_are_judged_at_the_same_level(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    for wins in range(1, 12):
+        low, high = side(make, with_passes(130, 60)), side(make, with_passes(130, 60 + wins))
+        promoted = decide(low, high, policy).verdict == "PROMOTE"
+        rejected = decide(high, low, policy).verdict == "REJECT"
+        assert promoted == rejected
+
+
+def test_a_guardrail_that_breaks_rejects_a_better_challenger(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    old = side(make, with_passes(130, 60))
+    new = make(
+        {"correct": with_passes(130, 90), "f1": [0.5] * 130, "tokens": [40.0] * 130},
+    )
+    decision = decide(old, new, policy)
+    assert decision.verdict == "REJECT"
+    assert decision.reasons[0].measure == "tokens"
+
+
+def test_a_refresh_with_equal_scores_is_promoted(make: MakeScores, policy: GatePolicy) -> None:
+    scores = side(make, with_passes(130, 60), must_pass=[0, 1])
+    decision = decide(scores, scores, policy.for_refresh())
+    assert decision.verdict == "PROMOTE"
+    assert {reason.measure for reason in decision.reasons} == {"correct", "f1", "tokens"}
+
+
+def test_a_refresh_that_loses_too_much_is_not_promoted(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    old, new = side(make, with_passes(130, 60)), side(make, with_passes(130, 54))
+    assert decide(old, new, policy.for_refresh()).verdict == "HOLD"
+    new = side(make, with_passes(130, 30))
+    assert decide(old, new, policy.for_refresh()).verdict == "REJECT"
+
+
+def test_one_lost_must_pass_case_holds(make: MakeScores, policy: GatePolicy) -> None:
+    old, new = with_passes(130, 60), with_passes(130, 90)
+    new[3] = 0.0
+    decision = decide(side(make, old, must_pass=[3]), side(make, new, must_pass=[3]), policy)
+    assert decision.verdict == "HOLD"
+    assert decision.reasons[0].cases == ("case-003",)
+    assert "doesn't confirm a flip" in decision.reasons[0].next_step
+
+
+def test_a_failure_at_a_must_pass_case_is_a_loss(make: MakeScores, policy: GatePolicy) -> None:
+    old, new = with_passes(130, 60), with_passes(130, 90)
+    new[3] = None
+    decision = decide(side(make, old, must_pass=[3]), side(make, new, must_pass=[3]), policy)
+    assert decision.verdict == "HOLD"
+
+
+def test_too_many_failures_hold_whatever_the_numbers_say(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    old, new = with_passes(130, 75), with_passes(130, 0)
+    new[:10] = [None] * 10
+    decision = decide(side(make, old), side(make, new), policy)
+    assert decision.verdict == "HOLD"
+    assert decision.reasons[0].text == "Too many scores failed or are missing: correct."
+
+
+def test_a_deciding_measure_without_scores_holds(make: MakeScores, policy: GatePolicy) -> None:
+    old, new = make({"correct": with_passes(130, 40)}), make({"correct": with_passes(130, 80)})
+    decision = decide(old, new, policy)
+    assert decision.verdict == "HOLD"
+    assert decision.reasons[0].text == "No scores of: f1, tokens."
+
+
+def test_missing_scores_count_against_the_challenger(make: MakeScores, policy: GatePolicy) -> None:
+    old, new = with_passes(100, 50), with_passes(100, 70)
+    old[99], new[0] = None, None
+    row = decide(side(make, old), side(make, new), policy).comparison("correct")
+    assert row is not None
+    # Case 0: champion 1, challenger counted as 0. Case 99: champion counted as 1, challenger 0.
+    assert (row.wins, row.losses, row.n_unpaired) == (20, 2, 2)
+    assert (row.failed_champion, row.failed_challenger) == (1, 1)
+
+
+def test_the_same_inputs_give_the_same_bytes(make: MakeScores, policy: GatePolicy) -> None:
+    generator = np.random.default_rng(0)
+    values = {
+        "correct": generator.integers(0, 2, 60).astype(float).tolist(),
+        "f1": generator.random(60).tolist(),
+        "tokens": generator.lognormal(3, 1, 60).tolist(),
+    }
+    old = make({**values, "f1": generator.random(60).tolist()})
+    decisions = [decide(old, make(values), policy, seed=7) for _ in range(2)]
+    assert decisions[0].to_bytes() == decisions[1].to_bytes()
+    assert decisions[0].digest == decisions[1].digest
+    shuffled = Scores(
+        cases=old.cases[::-1],
+        rows=old.rows[::-1],
+        release=old.release,
+        suite_digest=old.suite_digest,
+        judge_digest=old.judge_digest,
+    )
+    assert decide(shuffled, make(values), policy, seed=7).digest == decisions[0].digest
+    assert decide(old, make(values), policy, seed=8).digest != decisions[0].digest
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_failure_never_helps_the_challenger(
+    make: MakeScores, policy: GatePolicy, data: st.DataObject
+) -> None:
+    n = data.draw(st.integers(20, 60))
+    generator = np.random.default_rng(data.draw(st.integers(0, 10_000)))
+    ahead = data.draw(st.sampled_from([0.2, 0.5, 0.9]))
+    old = {
+        "correct": (generator.random(n) < 0.2).astype(float).tolist(),
+        "f1": [0.5] * n,
+        "tokens": [20.0] * n,
+    }
+    new = {
+        "correct": (generator.random(n) < ahead).astype(float).tolist(),
+        "f1": np.clip(generator.normal(0.55, 0.1, n), 0, 1).tolist(),
+        "tokens": (20 * generator.lognormal(0, 0.3, n)).tolist(),
+    }
+    loose = policy.model_copy(update={"failure_limit": 0.5, "resamples": 999})
+    clusters = [str(i // data.draw(st.sampled_from([1, 2]))) for i in range(n)]
+    before = decide(make(old, clusters=clusters), make(new, clusters=clusters), loose)
+    broken = {name: list(row) for name, row in new.items()}
+    for row in broken.values():
+        for position in data.draw(st.lists(st.integers(0, n - 1), max_size=4)):
+            row[position] = None
+    after = decide(make(old, clusters=clusters), make(broken, clusters=clusters), loose)
+    if before.verdict != "PROMOTE":
+        assert after.verdict != "PROMOTE"
+
+
+def test_related_cases_are_not_counted_as_independent_evidence(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    old, new = with_passes(130, 60), with_passes(130, 68)
+    alone = decide(side(make, old), side(make, new), policy)
+    # The eight wins come from one document.
+    clusters = ["one" if 60 <= i < 68 else str(i) for i in range(130)]
+    related = decide(side(make, old, clusters=clusters), side(make, new, clusters=clusters), policy)
+    assert alone.verdict == "PROMOTE"
+    assert related.verdict == "HOLD"
+
+
+class TestFirstRelease:
+    def test_reaching_every_floor_promotes(self, make: MakeScores, policy: GatePolicy) -> None:
+        decision = decide(None, side(make, with_passes(40, 20)), policy)
+        assert decision.verdict == "PROMOTE"
+        assert decision.champion is None
+        assert decision.floors[0].mean == 0.5
+
+    def test_missing_a_floor_rejects(self, make: MakeScores, policy: GatePolicy) -> None:
+        decision = decide(None, side(make, with_passes(40, 19)), policy)
+        assert decision.verdict == "REJECT"
+        assert decision.reasons[0].text == "correct misses its floor."
+
+    def test_a_failure_counts_as_the_worst_value(
+        self, make: MakeScores, policy: GatePolicy
+    ) -> None:
+        correct = with_passes(40, 20)
+        correct[0] = None
+        assert decide(None, side(make, correct), policy).verdict == "REJECT"
+
+    def test_many_failures_hold(self, make: MakeScores, policy: GatePolicy) -> None:
+        correct: list[float | None] = [1.0] * 36 + [None] * 4
+        assert decide(None, side(make, correct), policy).verdict == "HOLD"
+
+    def test_a_policy_without_floors_holds(self, make: MakeScores, policy: GatePolicy) -> None:
+        rules = {
+            name: rule.model_copy(update={"floor": None}) for name, rule in policy.measures.items()
+        }
+        bare = policy.model_copy(update={"measures": rules})
+        assert decide(None, side(make, with_passes(40, 40)), bare).verdict == "HOLD"
+
+    def test_a_lower_is_better_floor_is_a_ceiling(
+        self, make: MakeScores, policy: GatePolicy
+    ) -> None:
+        rules = dict(policy.measures)
+        rules["tokens"] = rules["tokens"].model_copy(update={"floor": 19.0})
+        strict = policy.model_copy(update={"measures": rules})
+        decision = decide(None, side(make, with_passes(40, 30)), strict)
+        assert decision.verdict == "REJECT"
+        assert decision.reasons[0].measure == "tokens"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"suite": "other"}, "different suites"),
+        ({"judge": "other"}, "different judges"),
+        ({"names": "other"}, "different cases"),
+    ],
+)
+def test_what_was_measured_differently_is_not_compared(
+    make: MakeScores, policy: GatePolicy, options: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ScoresError, match=message):
+        decide(side(make, with_passes(20, 9)), side(make, with_passes(20, 9), **options), policy)
+
+
+def test_an_impossible_value_is_refused(make: MakeScores, policy: GatePolicy) -> None:
+    correct = with_passes(20, 9)
+    correct[4] = 0.5
+    with pytest.raises(ScoresError, match="binary measure has 0 or 1"):
+        decide(side(make, with_passes(20, 9)), side(make, correct), policy)

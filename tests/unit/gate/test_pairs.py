@@ -1,0 +1,43 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from tasks.gate.pairs import pair
+from tasks.gate.policy import GatePolicy
+from tasks.gate.scores import ScoreRow, Scores
+
+MakeScores = Callable[..., Scores]
+
+
+def test_repeats_are_averaged_inside_the_case(make: MakeScores, policy: GatePolicy) -> None:
+    old, new = make({"f1": [0.2, 0.4]}), make({"f1": [0.4, 0.4]})
+    again = ScoreRow("case-000", "f1", 0.8, repeat=1)
+    new = Scores(cases=new.cases, rows=(*new.rows, again))
+    pairs = pair("f1", policy.measures["f1"], old, new, clusters=True)
+    assert pairs is not None
+    assert pairs.differences == pytest.approx([0.4, 0.0])
+
+
+def test_a_ratio_counts_at_most_its_limit_and_a_missing_one_exactly(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    old = make({"tokens": [10.0, 10.0, 10.0, 0.0, 0.0]})
+    new = make({"tokens": [20.0, 1000.0, None, 0.0, 5.0]})
+    pairs = pair("tokens", policy.measures["tokens"], old, new, clusters=True)
+    assert pairs is not None
+    limit = np.log(8.0)
+    assert pairs.differences == pytest.approx([-np.log(2), -limit, -limit, 0.0, -limit])
+
+
+def test_a_case_that_neither_side_has_is_not_the_measures_business(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    old, new = make({"f1": [0.5, 0.5, 0.5]}), make({"f1": [0.5, 0.5, 0.5]})
+    old = Scores(cases=old.cases, rows=old.rows[:1])
+    new = Scores(cases=new.cases, rows=new.rows[:2])
+    pairs = pair("f1", policy.measures["f1"], old, new, clusters=True)
+    assert pairs is not None
+    # The second case has a challenger score alone: the champion's counts as its best.
+    assert pairs.differences == pytest.approx([0.0, -0.5])
+    assert pair("clarity", policy.measures["clarity"], old, new, clusters=True) is None
