@@ -75,8 +75,9 @@ def read_docstrings(
         python: interpreter whose packages are read; default: the running one.
 
     Yields:
-        Documents ordered by id, with metadata `source`, `module` and `kind` (module, function,
-        class, method or property), and problems. The number of public names without docstring is
+        Documents with metadata `source`, `module` and `kind` (module, function, class, method or
+        property), and problems. Names with fewer dots come first, then in order of their ids, so
+        that of equal texts the first is the one that a user would look up. The number of public names without docstring is
         one `Problem("empty")`.
 
     Raises:
@@ -96,7 +97,7 @@ def read_docstrings(
             total = row["documented"] + row["undocumented"]
             detail = f"{row['undocumented']} of {total} public names have no docstring."
             yield Problem(source.name, source.name, "empty", detail)
-    for row in sorted(documents, key=lambda item: str(item["doc_id"])):
+    for row in sorted(documents, key=lambda item: (item["doc_id"].count("."), item["doc_id"])):
         yield _document(row, source.name, max_document_bytes)
 
 
