@@ -77,8 +77,8 @@ def read_docstrings(
     Yields:
         Documents with metadata `source`, `module` and `kind` (module, function, class, method or
         property), and problems. Names with fewer dots come first, then in order of their ids, so
-        that of equal texts the first is the one that a user would look up. The number of public names without docstring is
-        one `Problem("empty")`.
+        that of equal texts the first is the one that a user would look up. The number of public
+        names without docstring is one `Problem("empty")`.
 
     Raises:
         CorpusError: the interpreter can't be started or reports nothing at all.
