@@ -1,1 +1,68 @@
-"""One file a measure: a named function of one case."""
+"""Measure names -> measures: one small file each."""
+
+from tasks.errors import ConfigError
+from tasks.evaluate.measures.abstention import ABSTENTION
+from tasks.evaluate.measures.answer_correct import ANSWER_CORRECT
+from tasks.evaluate.measures.base import Measure
+from tasks.evaluate.measures.contains import CONTAINS
+from tasks.evaluate.measures.context_spans import SPAN_PRECISION, SPAN_RECALL
+from tasks.evaluate.measures.cost import COST
+from tasks.evaluate.measures.exact_match import EXACT_MATCH
+from tasks.evaluate.measures.latency import LATENCY
+from tasks.evaluate.measures.ragas_answer_relevancy import ANSWER_RELEVANCY
+from tasks.evaluate.measures.ragas_context_precision import CONTEXT_PRECISION
+from tasks.evaluate.measures.ragas_context_recall import CONTEXT_RECALL
+from tasks.evaluate.measures.ragas_faithfulness import FAITHFULNESS
+from tasks.evaluate.measures.retrieval import PATTERNS, retrieval_measure
+from tasks.evaluate.measures.rubric import JUDGE_ACCURACY, JUDGE_CLARITY, JUDGE_COMPLETENESS
+from tasks.evaluate.measures.token_f1 import TOKEN_F1
+from tasks.evaluate.measures.tokens import CACHED_TOKENS, INPUT_TOKENS, OUTPUT_TOKENS
+from tasks.evaluate.measures.toxicity import TOXICITY
+
+__all__ = ["MEASURES", "measure", "measure_names"]
+
+_ALL: tuple[Measure, ...] = (
+    SPAN_PRECISION,
+    SPAN_RECALL,
+    ANSWER_CORRECT,
+    EXACT_MATCH,
+    TOKEN_F1,
+    CONTAINS,
+    ABSTENTION,
+    TOXICITY,
+    FAITHFULNESS,
+    ANSWER_RELEVANCY,
+    CONTEXT_PRECISION,
+    CONTEXT_RECALL,
+    JUDGE_ACCURACY,
+    JUDGE_COMPLETENESS,
+    JUDGE_CLARITY,
+    LATENCY,
+    INPUT_TOKENS,
+    CACHED_TOKENS,
+    OUTPUT_TOKENS,
+    COST,
+)
+MEASURES: dict[str, Measure] = {each.name: each for each in _ALL}
+"""Every measure without a number in its name."""
+
+
+def measure_names() -> tuple[str, ...]:
+    """What `measure` takes; `k` stands for a number."""
+    return (*PATTERNS, *MEASURES)
+
+
+def measure(name: str) -> Measure:
+    """The measure of this name, for example `token_f1` or `R@5`.
+
+    Raises:
+        ConfigError: no measure is called so; the message lists all.
+    """
+    found = retrieval_measure(name) or MEASURES.get(name)
+    if found is None:
+        raise ConfigError(
+            f"There is no measure {name!r}; there are {', '.join(measure_names())} "
+            "(k is a number, as in R@5).",
+            next_step="Correct `measures` in configs/evaluate.yaml.",
+        )
+    return found

@@ -1,0 +1,212 @@
+"""Answered cases -> scores: what every measure is, takes and gives."""
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+
+from tasks.config import Judge, Toxicity
+from tasks.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tasks.answer.generate import Answer
+    from tasks.answer.prompt import PromptVersion
+    from tasks.evaluate.suite import Case
+    from tasks.index.embed import Embedder
+    from tasks.index.search import Retrieved
+    from tasks.serve.client import ModelClient
+
+T = TypeVar("T")
+
+Kind = Literal["binary", "bounded", "positive"]
+"""0 or 1; between two fixed ends; from 0 without an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The value of one measure for one case; always a finite number."""
+
+    case_id: str
+    measure: str
+    value: float
+    repeat: int = 0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(
+                f"{self.measure} of case {self.case_id!r} is {self.value!r}; "
+                "a score is finite, a missing one is a ScoringFailure"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringFailure:
+    """Why a case has no value."""
+
+    case_id: str
+    measure: str
+    error_type: str
+    message: str
+    raw: str | None
+    """What the model said, where that is what couldn't be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """A case with what was retrieved and answered for it."""
+
+    case: "Case"
+    retrieved: "tuple[Retrieved, ...]"
+    answer: "Answer | None"
+    failure: ScoringFailure | None = None
+    """Why there is no answer."""
+
+
+class Once:
+    """Makes a value once a key, also when several measures ask for it at the same time."""
+
+    def __init__(self) -> None:
+        self._values: dict[object, object] = {}
+        self._locks: defaultdict[object, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def get(self, key: object, make: Callable[[], Awaitable[T]]) -> T:
+        """The value of this key; `make` runs when there is none."""
+        async with self._locks[key]:
+            if key not in self._values:
+                self._values[key] = await make()
+            return self._values[key]  # type: ignore[return-value]  # one key holds one type
+
+
+@dataclass(frozen=True)
+class MeasureContext:
+    """What measures need beside the results. What is None is missing, and a measure says so."""
+
+    client: "ModelClient | None" = None
+    """The door to the judge."""
+    judge: Judge | None = None
+    judge_prompt: "PromptVersion | None" = None
+    """Of the rubric."""
+    embedder: "Embedder | None" = None
+    toxicity: Toxicity = field(default_factory=Toxicity)
+    once: Once = field(default_factory=Once)
+
+    def require(self, value: T | None, *, measure: str, what: str) -> T:
+        """The value, or an error that says which measure needs it.
+
+        Raises:
+            ConfigError: the value is None.
+        """
+        if value is None:
+            raise ConfigError(
+                f"The measure {measure!r} needs {what}, and this evaluation has none.",
+                next_step=f"Configure it, or remove {measure!r} from `measures` in "
+                "configs/evaluate.yaml.",
+            )
+        return value
+
+
+class Measure(Protocol):
+    """A named function of one case."""
+
+    @property
+    def name(self) -> str:
+        """As it is printed and parsed: `R@5`."""
+
+    @property
+    def version(self) -> int:
+        """Goes up when a value changes for equal input."""
+
+    @property
+    def kind(self) -> Kind:
+        """What its values look like; decides which statistics fit."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether a model gives the value."""
+
+    def applies(self, case: "Case") -> bool:
+        """Whether this case has such a value at all."""
+
+    async def score(
+        self, results: Sequence[CaseResult], context: MeasureContext
+    ) -> list[Score | ScoringFailure]:
+        """One row a result, in their order."""
+
+
+class NotScored(Exception):
+    """Raised inside a measure for a case that has no value.
+
+    Args:
+        error_type: a short name to group by.
+        message: what happened and what was expected.
+        raw: what the model said.
+    """
+
+    def __init__(self, error_type: str, message: str, *, raw: str | None = None) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.message = message
+        self.raw = raw
+
+
+def failed(measure: str, case_id: str, error: NotScored) -> ScoringFailure:
+    """The row of a case that has no value."""
+    return ScoringFailure(case_id, measure, error.error_type, error.message, error.raw)
+
+
+def no_answer(measure: str, result: CaseResult) -> ScoringFailure:
+    """The row of a case that was never answered: the reason is the answer's."""
+    case_id = result.case.case_id
+    if result.failure is None:
+        return ScoringFailure(case_id, measure, "NoAnswer", "the case has no answer", None)
+    reason = result.failure
+    return ScoringFailure(case_id, measure, reason.error_type, reason.message, reason.raw)
+
+
+def every_case(case: "Case") -> bool:
+    """Applies to every case."""
+    return True
+
+
+def answerable_cases(case: "Case") -> bool:
+    """Applies to cases whose answer is in the corpus."""
+    return case.answerable
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMeasure:
+    """A measure that needs nothing but a case and its answer.
+
+    `value` raises `NotScored` where there is none.
+    """
+
+    name: str
+    value: "Callable[[Case, Answer], float]"
+    kind: Kind
+    higher_is_better: bool
+    version: int = 1
+    judged: bool = False
+
+    def applies(self, case: "Case") -> bool:
+        """Every case."""
+        return every_case(case)
+
+    async def score(
+        self, results: Sequence[CaseResult], context: MeasureContext
+    ) -> list[Score | ScoringFailure]:
+        """One row a result; a case without an answer keeps the reason why."""
+        return [self._row(result) for result in results]
+
+    def _row(self, result: CaseResult) -> Score | ScoringFailure:
+        if result.answer is None:
+            return no_answer(self.name, result)
+        try:
+            return Score(result.case.case_id, self.name, self.value(result.case, result.answer))
+        except NotScored as error:
+            return failed(self.name, result.case.case_id, error)

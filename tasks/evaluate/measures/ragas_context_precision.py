@@ -1,0 +1,24 @@
+"""Passages and reference -> whether useful passages come first (ragas)."""
+
+from typing import Any
+
+from tasks.evaluate.measures.base import CaseResult, MeasureContext
+from tasks.evaluate.measures.ragas_judge import RagasMeasure, judge_llm, passages
+
+
+def _make(name: str, context: MeasureContext) -> Any:
+    llm = judge_llm(name, context)
+    from ragas.metrics.collections import ContextPrecisionWithReference
+
+    return ContextPrecisionWithReference(llm=llm)
+
+
+async def _ask(metric: Any, result: CaseResult) -> Any:
+    return await metric.ascore(
+        user_input=result.case.question,
+        reference=result.case.reference,
+        retrieved_contexts=passages(result),
+    )
+
+
+CONTEXT_PRECISION = RagasMeasure("context_precision", _make, _ask, needs_answer=False)

@@ -1,0 +1,185 @@
+"""ragas's prompts -> answers of our judge, so that ragas computes its own scores from them.
+
+ragas calls a language model through its base class `InstructorBaseRagasLLM`. The implementation
+here sends ragas's prompt unchanged through the metered client and forces the answer into the
+schema of ragas's response model, which small models need: asked for "some JSON" (the way of
+ragas's own `llm_factory`), they often leave fields out.
+"""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
+
+from tasks.errors import CallFailed
+from tasks.evaluate.measures.base import (
+    CaseResult,
+    Kind,
+    MeasureContext,
+    NotScored,
+    Score,
+    ScoringFailure,
+    answerable_cases,
+    failed,
+    no_answer,
+)
+from tasks.evaluate.measures.schema import closed_schema
+
+if TYPE_CHECKING:
+    from tasks.config import Sampling
+    from tasks.evaluate.suite import Case
+    from tasks.index.embed import Embedder
+    from tasks.serve.client import ModelClient
+
+TOLERANCE = 1e-6
+"""ragas's own rounding, such as a cosine of 1.0000001."""
+
+
+@cache
+def _classes() -> "tuple[type[Any], type[Any]]":
+    """Our implementations of ragas's base classes; ragas is imported at the first use."""
+    # ragas reports every use to its makers unless this is set before its first import.
+    os.environ.setdefault("RAGAS_DO_NOT_TRACK", "true")
+    from ragas.embeddings.base import BaseRagasEmbedding
+    from ragas.llms.base import InstructorBaseRagasLLM
+
+    class JudgeLLM(InstructorBaseRagasLLM):
+        """ragas's language model, behind the one door."""
+
+        def __init__(self, client: "ModelClient", sampling: "Sampling") -> None:
+            self.client = client
+            self.sampling = sampling
+
+        def generate(self, prompt: str, response_model: type[BaseModel]) -> BaseModel:
+            raise NotImplementedError("judging is asynchronous: use agenerate")
+
+        async def agenerate(self, prompt: str, response_model: type[BaseModel]) -> BaseModel:
+            completion = await self.client.chat(
+                [{"role": "user", "content": prompt}],
+                purpose="judge",
+                sampling=self.sampling,
+                schema=closed_schema(response_model.model_json_schema()),
+            )
+            try:
+                return response_model.model_validate_json(completion.text)
+            except ValidationError as error:
+                cut = " (cut at max_tokens)" if completion.finish_reason == "length" else ""
+                problem = error.errors(include_url=False, include_input=False)[0]["msg"]
+                raise NotScored(
+                    "UnreadableJudgement",
+                    f"the judge's answer is no {response_model.__name__}{cut}: {problem}",
+                    raw=completion.text,
+                ) from error
+
+    class EmbedderEmbedding(BaseRagasEmbedding):
+        """ragas's embedding, by the release's embedder."""
+
+        def __init__(self, embedder: "Embedder") -> None:
+            super().__init__()
+            self.embedder = embedder
+
+        def embed_text(self, text: str, **_: Any) -> list[float]:
+            return self.embed_texts([text])[0]
+
+        async def aembed_text(self, text: str, **_: Any) -> list[float]:
+            return (await self.aembed_texts([text]))[0]
+
+        def embed_texts(self, texts: list[str], **_: Any) -> list[list[float]]:
+            rows: list[list[float]] = self.embedder.encode(texts).tolist()
+            return rows
+
+        async def aembed_texts(self, texts: list[str], **_: Any) -> list[list[float]]:
+            # Encoding is work for the processor; calls of other cases wait for the loop.
+            return await asyncio.to_thread(self.embed_texts, texts)
+
+    return JudgeLLM, EmbedderEmbedding
+
+
+def judge_llm(measure: str, context: MeasureContext) -> Any:
+    """Ragas's language model for this evaluation's judge."""
+    client = context.require(context.client, measure=measure, what="a judge's server")
+    judge = context.require(context.judge, measure=measure, what="`judge` settings")
+    sampling = client.version.sampling.model_copy(update={"max_tokens": judge.max_tokens})
+    return _classes()[0](client, sampling)
+
+
+def judge_embedding(measure: str, context: MeasureContext) -> Any:
+    """Ragas's embedding for this evaluation's embedder."""
+    embedder = context.require(context.embedder, measure=measure, what="an embedding model")
+    return _classes()[1](embedder)
+
+
+@dataclass(frozen=True, slots=True)
+class RagasMeasure:
+    """A measure that ragas computes, one case after the other at the same time.
+
+    Cases without an answer in the corpus are left out: they have no reference, and "I don't know",
+    which is right for them, makes no claim that could be checked.
+    """
+
+    name: str
+    make: Callable[[str, MeasureContext], Any]
+    """Measure name and context -> ragas metric."""
+    ask: "Callable[[Any, CaseResult], Awaitable[Any]]"
+    """ragas metric and case -> ragas MetricResult."""
+    needs_answer: bool = True
+    version: int = 1
+    kind: Kind = "bounded"
+    higher_is_better: bool = True
+    judged: bool = True
+    lowest: float = 0.0
+
+    def applies(self, case: "Case") -> bool:
+        """Cases with an answer in the corpus."""
+        return answerable_cases(case)
+
+    async def score(
+        self, results: Sequence[CaseResult], context: MeasureContext
+    ) -> list[Score | ScoringFailure]:
+        """One row a result.
+
+        Raises:
+            ConfigError: the evaluation has no judge, or no embedder where one is needed.
+            TooManyFailures: the judge's server is gone.
+        """
+        # Importing ragas takes seconds.
+        metric = await asyncio.to_thread(self.make, self.name, context)
+        return list(await asyncio.gather(*(self._row(metric, result) for result in results)))
+
+    async def _row(self, metric: Any, result: CaseResult) -> Score | ScoringFailure:
+        case_id = result.case.case_id
+        if result.answer is None and self.needs_answer:
+            return no_answer(self.name, result)
+        try:
+            value = float((await self.ask(metric, result)).value)
+            return Score(case_id, self.name, self._checked(value))
+        except NotScored as error:
+            return failed(self.name, case_id, error)
+        except CallFailed as error:
+            return ScoringFailure(case_id, self.name, type(error).__name__, error.message, None)
+        except ValueError as error:
+            # ragas refuses an empty answer or empty contexts in this way.
+            return ScoringFailure(case_id, self.name, "RefusedByRagas", str(error), None)
+
+    def _checked(self, value: float) -> float:
+        # Also false for NaN, by which ragas says that the judge named no statement.
+        if not self.lowest - TOLERANCE <= value <= 1 + TOLERANCE:
+            raise NotScored(
+                "NoValue",
+                f"ragas gave {value!r} instead of a value from {self.lowest:g} to 1",
+            )
+        return value
+
+
+def answer_text(result: CaseResult) -> str:
+    """The answer; ragas refuses an empty one."""
+    return result.answer.text if result.answer is not None else ""
+
+
+def passages(result: CaseResult) -> list[str]:
+    """Texts of the retrieved passages, best first."""
+    return [passage.text for passage in result.retrieved]

@@ -1,0 +1,41 @@
+"""JSON schema of a response model -> one that a small model can't run away from."""
+
+from typing import Any
+
+MOST_ITEMS = 8
+MOST_CHARACTERS = 240
+
+
+def closed_schema(
+    schema: dict[str, Any], *, items: int = MOST_ITEMS, characters: int = MOST_CHARACTERS
+) -> dict[str, Any]:
+    """Bound what is open in a JSON schema whose whole numbers are all yes-or-no verdicts.
+
+    A 0.5B judge repeats itself until its tokens run out, and then no JSON can be read: lists get
+    at most `items` entries, strings at most `characters`. Whole numbers become 0 or 1, which is
+    what ragas's prompts ask for. Objects take no other fields, as OpenAI's strict mode wants.
+    Descriptions are dropped: the prompt has them.
+    """
+    closed = {
+        key: _closed(value, items=items, characters=characters)
+        for key, value in schema.items()
+        if key not in {"description", "default"} or not isinstance(value, str)
+    }
+    kind = schema.get("type")
+    if kind == "object":
+        closed["additionalProperties"] = False
+    elif kind == "array":
+        closed |= {"minItems": 1, "maxItems": items}
+    elif kind == "string":
+        closed["maxLength"] = characters
+    elif kind == "integer":
+        closed["enum"] = [0, 1]
+    return closed
+
+
+def _closed(value: Any, *, items: int, characters: int) -> Any:
+    if isinstance(value, dict):
+        return closed_schema(value, items=items, characters=characters)
+    if isinstance(value, list):
+        return [_closed(part, items=items, characters=characters) for part in value]
+    return value
