@@ -39,4 +39,6 @@ def serving_python(project: Path | None = None) -> Path:
 
 def serving_environment(extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment, offline and quiet, with the user's own settings on top."""
-    return {**os.environ, **OFFLINE, **extra}
+    # Packages of another environment must not get in front of the serving environment's.
+    inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    return {**inherited, **OFFLINE, **extra}

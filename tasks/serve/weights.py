@@ -1,4 +1,4 @@
-"""configs/models.yaml -> directories of checked weights, ready for vLLM or sentence-transformers."""
+"""configs/models.yaml -> directories of checked weights that servers and embedders read."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from tasks.digest import Digest, digest, file_digest
 from tasks.errors import ConfigError, CorruptArtifact, SetupError
 from tasks.serve.convert import CONVERTER_VERSION
 from tasks.serve.environment import serving_environment, serving_python
-from tasks.serve.sources import Progress, SourceFailed, fetch, is_directory
+from tasks.serve.sources import Progress, SourceFailed, fetch
 from tasks.store import locked, new_directory, write_json
 
 _MANIFEST = "weights.json"
