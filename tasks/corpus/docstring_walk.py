@@ -145,7 +145,8 @@ def signature(target: Any) -> str:
     try:
         parameters = [shown(item) for item in inspect.signature(target).parameters.values()]
         # A caller doesn't write it; `random.choice` is a bound method, and so is every method.
-        if parameters and parameters[0].name in {"self", "cls"}:
+        bound = isinstance(target, types.ClassMethodDescriptorType)
+        if parameters and (bound or parameters[0].name in {"self", "cls"}):
             del parameters[0]
         full = str(inspect.Signature(parameters))
     except Exception:
