@@ -29,7 +29,7 @@ somewhere is no abstention. An empty answer says nothing, so it isn't one either
 """
 FIRST_WORDS = 12
 
-_PATTERN = re.compile("|".join(f"(?:{pattern})" for pattern in PATTERNS))
+_PATTERN = re.compile("|".join(rf"(?:\b{pattern})" for pattern in PATTERNS))
 _NO_PUNCTUATION = re.compile(r"[^\w\s]")
 
 

@@ -1,0 +1,56 @@
+import pytest
+
+from tasks.errors import ConfigError
+from tasks.evaluate.measures import MEASURES, measure, measure_names
+from tasks.evaluate.measures.base import MeasureContext, Once, Score
+from tests.cases import case, result, unanswerable
+
+
+@pytest.mark.parametrize("name", [*MEASURES, "R@5", "P@1", "nDCG@10", "RR", "RR@3"])
+def test_a_measure_prints_as_it_is_parsed(name: str) -> None:
+    assert measure(name).name == name
+    assert measure(name).version >= 1
+
+
+@pytest.mark.parametrize("name", ["R@0", "R@", "r@5", "nDCG", "f1", "", "R@5 ", "AP@5"])
+def test_an_unknown_measure_is_named_with_all_that_there_are(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        measure(name)
+    assert all(known in str(caught.value) for known in measure_names())
+
+
+def test_a_score_is_finite() -> None:
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="is finite"):
+            Score("c1", "faithfulness", value)
+
+
+@pytest.mark.parametrize("name", [name for name, each in MEASURES.items() if each.judged])
+async def test_a_judged_measure_without_a_judge_says_so(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name}.*needs"):
+        await measure(name).score([result()], MeasureContext())
+
+
+def test_measures_of_gold_and_reference_leave_out_cases_without_an_answer() -> None:
+    left_out = {name for name in (*MEASURES, "R@5") if not measure(name).applies(unanswerable())}
+    assert left_out == {
+        "R@5",
+        "span_precision",
+        "span_recall",
+        "faithfulness",
+        "answer_relevancy",
+        "context_precision",
+        "context_recall",
+    }
+    assert all(measure(name).applies(case()) for name in MEASURES)
+
+
+async def test_once_makes_a_value_once() -> None:
+    once, made = Once(), []
+
+    async def make() -> int:
+        made.append(1)
+        return len(made)
+
+    assert [await once.get("key", make), await once.get("key", make)] == [1, 1]
+    assert await once.get("other", make) == 2
