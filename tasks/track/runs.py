@@ -1,0 +1,234 @@
+"""EvalLog -> one MLflow run: parameters, numbers, a table, traces, lineage; never twice."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tasks.answer.release import Release
+from tasks.digest import Digest
+from tasks.errors import RatchetError, ServerUnavailable, Terminal
+from tasks.evaluate.log import EvalLog, load_log
+from tasks.store import locked
+from tasks.track.connection import connected
+from tasks.track.figure import score_figure
+from tasks.track.metrics import mean_scores, run_metrics, run_params
+from tasks.track.prompts import ensure_prompt, registered_name
+from tasks.track.receipts import read_receipt, waiting, write_receipt
+from tasks.track.table import case_table, suite_lineage
+from tasks.track.traces import log_traces
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EVALUATION_TAG = "ratchet.evaluation"
+_NOTE = """Evaluations of RAG releases. One run is one release on one suite.
+
+- **Compare** runs with the same `suite` and `judge` parameters: select them, then *Compare*.
+- Means are under the measures' own names; `ci/...` holds the ends of their 95 % intervals.
+- `cases.json` has every case side by side; *Traces* shows some with their passages.
+- The tags `decision.*` say what the gate made of a run.
+"""
+
+_EXPERIMENT_TAGS = {
+    "mlflow.note.content": _NOTE,
+    # Else the page asks what kind of experiment this is.
+    "mlflow.experimentKind": "genai_development",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What `log_pending` did."""
+
+    logged: dict[Digest, str]
+    """Run id by evaluation."""
+    left: dict[Digest, str]
+    """Why, by evaluation that can't be logged."""
+
+
+def log_evaluation(
+    log: EvalLog,
+    release: Release,
+    *,
+    tracking_uri: str,
+    experiment: str,
+    directory: Path,
+) -> str:
+    """Show a finished evaluation in MLflow, once.
+
+    Args:
+        log: the evaluation.
+        release: what it evaluated.
+        tracking_uri: URL of the MLflow server.
+        experiment: name of the experiment, made when it isn't there.
+        directory: where the log is stored; gets the receipt `mlflow.json`.
+
+    Returns:
+        The run's id; of the run that shows it already, if there is one.
+
+    Raises:
+        ServerUnavailable: MLflow doesn't answer; what was begun is begun again next time.
+        Terminal: MLflow refuses what it is sent.
+    """
+    # Two processes that log the same evaluation would each find no run and make one.
+    with locked(directory.parent / ".mlflow.lock"):
+        known = read_receipt(directory, tracking_uri=tracking_uri)
+        if known is not None:
+            return known
+        with connected(tracking_uri) as client:
+            experiment_id = ensure_experiment(client, experiment)
+            run_id = find_run(client, experiment_id, log.digest)
+            if run_id is None:
+                _delete_unfinished(client, experiment_id, log.digest)
+                run_id = _log_run(client, experiment_id, log, release)
+        write_receipt(directory, tracking_uri=tracking_uri, run_id=run_id)
+        return run_id
+
+
+def log_pending(
+    room: Path,
+    *,
+    tracking_uri: str,
+    experiment: str,
+    release_of: Callable[[Digest], Release],
+) -> Pending:
+    """Log every finished evaluation that has no receipt, oldest first.
+
+    Args:
+        room: the directory with one directory an evaluation.
+        tracking_uri: URL of the MLflow server.
+        experiment: name of the experiment.
+        release_of: finds a release by its digest; raises a RatchetError when it can't.
+
+    Raises:
+        ServerUnavailable: MLflow doesn't answer; nothing is lost.
+    """
+    logged: dict[Digest, str] = {}
+    left: dict[Digest, str] = {}
+    for directory in waiting(room, "manifest.json", tracking_uri=tracking_uri):
+        try:
+            log = load_log(directory)
+            logged[directory.name] = log_evaluation(
+                log,
+                release_of(log.manifest.release_digest),
+                tracking_uri=tracking_uri,
+                experiment=experiment,
+                directory=directory,
+            )
+        except ServerUnavailable:
+            raise
+        except RatchetError as error:
+            # One unreadable evaluation must not keep the others from being shown.
+            left[directory.name] = str(error)
+    return Pending(logged=logged, left=left)
+
+
+def ensure_experiment(client: "MlflowClient", name: str) -> str:
+    """Id of the experiment; made with a note that explains it when it isn't there."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, tags=_EXPERIMENT_TAGS))
+        except MlflowException:
+            # Another process made it in between; anything else shows up again right here.
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise Terminal(
+            f"MLflow's experiment {name!r} was deleted.",
+            next_step=f"Restore it (mlflow experiments restore -x {found.experiment_id}), or "
+            "name another one under mlflow.experiment in configs/services.yaml.",
+        )
+    return str(found.experiment_id)
+
+
+def find_run(client: "MlflowClient", experiment_id: str, evaluation: Digest) -> str | None:
+    """Id of the finished run that shows an evaluation; None when there is none."""
+    runs = _runs(client, experiment_id, evaluation, "=")
+    return str(runs[0].info.run_id) if runs else None
+
+
+def _delete_unfinished(client: "MlflowClient", experiment_id: str, evaluation: Digest) -> None:
+    """Remove what a process left behind that died while it logged this evaluation."""
+    for run in _runs(client, experiment_id, evaluation, "!="):
+        traces = client.search_traces(
+            locations=[experiment_id], run_id=run.info.run_id, include_spans=False
+        )
+        if traces:
+            client.delete_traces(experiment_id, trace_ids=[trace.info.trace_id for trace in traces])
+        client.delete_run(run.info.run_id)
+
+
+def _runs(
+    client: "MlflowClient", experiment_id: str, evaluation: Digest, finished: Literal["=", "!="]
+) -> list[Any]:
+    return list(
+        client.search_runs(
+            [experiment_id],
+            f"tags.`{EVALUATION_TAG}` = '{evaluation}' AND attributes.status {finished} 'FINISHED'",
+        )
+    )
+
+
+def run_name(log: EvalLog) -> str:
+    """What lists show: release, suite and when it ran."""
+    started = datetime.fromisoformat(log.manifest.started_at)
+    return f"{log.manifest.release_label} · {log.manifest.suite_name} · {started:%Y-%m-%d %H:%M}"
+
+
+def _log_run(client: "MlflowClient", experiment_id: str, log: EvalLog, release: Release) -> str:
+    import pandas as pd
+    from mlflow.entities import Metric, Param
+
+    manifest = log.manifest
+    started = datetime.fromisoformat(manifest.started_at)
+    ended = started + timedelta(seconds=manifest.wall_s)
+    prompt_version = ensure_prompt(client, release.prompt)
+    run = client.create_run(
+        experiment_id, start_time=_milliseconds(started), run_name=run_name(log), tags=_tags(log)
+    )
+    run_id = str(run.info.run_id)
+    scores = mean_scores(log)
+    at = _milliseconds(ended)
+    client.log_batch(
+        run_id,
+        metrics=[Metric(name, value, at, 0) for name, value in run_metrics(log, scores).items()],
+        params=[Param(name, value) for name, value in run_params(log, release).items()],
+    )
+    client.log_inputs(run_id, datasets=[suite_lineage(log)])
+    client.link_prompt_version_to_run(
+        run_id, f"prompts:/{registered_name(release.prompt)}/{prompt_version}"
+    )
+    # Text columns as plain objects: MLflow asks for those in a way that pandas 3 warns about.
+    client.log_table(run_id, pd.DataFrame(case_table(log), dtype=object), "cases.json")
+    client.log_figure(run_id, score_figure(scores, title=run_name(log)), "scores.png")
+    log_traces(client, log, release, experiment_id=experiment_id, run_id=run_id)
+    # Last: a run that isn't finished counts as not logged.
+    client.set_terminated(run_id, status="FINISHED", end_time=at)
+    return run_id
+
+
+def _tags(log: EvalLog) -> dict[str, str]:
+    manifest = log.manifest
+    tags = {
+        EVALUATION_TAG: log.digest,
+        "ratchet.release": manifest.release_digest,
+        "ratchet.suite": manifest.suite_digest,
+        "ratchet.judge": manifest.judge_digest,
+        "mlflow.source.name": "ratchet",
+        "mlflow.source.type": "JOB",
+        "mlflow.user": "ratchet",
+        **{f"version.{name}": version for name, version in manifest.versions.items()},
+    }
+    if manifest.git_commit is not None:
+        tags["mlflow.source.git.commit"] = manifest.git_commit
+    return tags
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
