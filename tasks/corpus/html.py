@@ -1,0 +1,96 @@
+"""HTML -> the text that a browser would show."""
+
+import re
+from collections import Counter
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+_INVISIBLE = re.compile(r"script|style|noscript|template|head|svg|iframe")
+_PARAGRAPH = re.compile(
+    r"address|article|aside|blockquote|body|center|details|dialog|dl|fieldset|figure|footer|form"
+    r"|h[1-6]|header|hr|main|nav|ol|p|pre|section|summary|table|ul"
+)
+_LINE = re.compile(r"br|caption|dd|div|dt|figcaption|legend|li|option|tbody|tfoot|thead|tr")
+_BLANKS = re.compile(r"\s+")
+_OPEN_OR_CLOSE = re.compile(r"<(/?)([a-zA-Z][\w-]*)")
+_NEEDS_NO_END = re.compile(
+    r"area|base|br|col|dd|dt|embed|hr|img|input|li|link|meta|option|p|source|t[dhr]|wbr"
+)
+
+MAX_DEPTH = 20_000
+"""Parsing takes time by the square of the depth: half a second here, minutes at ten times that."""
+
+
+def too_deep(source: str) -> bool:
+    """Whether one kind of element is opened so often without being closed that parsing hangs."""
+    opened: Counter[str] = Counter()
+    for closing, name in _OPEN_OR_CLOSE.findall(source):
+        opened[name.lower()] += -1 if closing else 1
+    return any(
+        count > MAX_DEPTH and not _NEEDS_NO_END.fullmatch(name) for name, count in opened.items()
+    )
+
+
+def visible_text(source: str) -> tuple[str | None, str]:
+    """Return the title, None without one, and the visible text of an HTML text.
+
+    Paragraphs are separated by a blank line, lines and list items by a line end, cells by ` | `.
+    Blanks inside a paragraph collapse, except in `<pre>`.
+    """
+    tree = LexborHTMLParser(source)
+    heading = tree.css_first("title") or tree.css_first("h1")
+    title = heading.text() if heading is not None else None
+    text = _render(tree.body) if tree.body is not None else ""
+    text = re.sub(r"[ \t]*\n[ \t]*(?=\n)|[ \t]+(?=\n)", "\n", text)
+    return title, re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _render(body: LexborNode) -> str:
+    """Walk with a stack of our own: nesting has no limit in the wild, recursion has."""
+    parts: list[str] = []
+    stack: list[tuple[LexborNode | str, bool]] = [(body, False)]
+    while stack:
+        node, preformatted = stack.pop()
+        if isinstance(node, str):
+            _break(parts, node)
+            continue
+        tag = node.tag or ""
+        if tag == "-text":
+            text = node.text_content or ""
+            _add(parts, text if preformatted else _BLANKS.sub(" ", text))
+            continue
+        if (tag.startswith("-") and tag != "-undef") or _INVISIBLE.fullmatch(tag):
+            continue
+        mark = "\n\n" if _PARAGRAPH.fullmatch(tag) else "\n" if _LINE.fullmatch(tag) else ""
+        if mark:
+            _break(parts, mark)
+            stack.append((mark, False))
+        if tag == "li":
+            parts.append("- ")
+        elif tag in ("td", "th") and parts and not parts[-1].endswith("\n"):
+            parts.append(" | ")
+        children: list[tuple[LexborNode | str, bool]] = []
+        child = node.child
+        while child is not None:
+            children.append((child, preformatted or tag == "pre"))
+            child = child.next
+        stack.extend(reversed(children))
+    return "".join(parts)
+
+
+def _add(parts: list[str], text: str) -> None:
+    if not text:
+        return
+    if text[0] == " " and (not parts or parts[-1][-1] in " \n"):
+        text = text[1:]
+    if text:
+        parts.append(text)
+
+
+def _break(parts: list[str], mark: str) -> None:
+    """End the line or paragraph once, however many blocks end here."""
+    if not parts:
+        return
+    if parts[-1].endswith("\n\n") or (mark == "\n" and parts[-1].endswith("\n")):
+        return
+    parts.append("\n" if parts[-1].endswith("\n") else mark)
