@@ -135,7 +135,9 @@ def _unclear(row: Comparison) -> Reason:
     text += f", {row.ties} ties over {row.n} cases."
     if row.n_unpaired:
         text += f" {row.n_unpaired} of them lack a score and count against the challenger."
-    if row.n_needed is not None:
+    if row.n_unpaired and row.role == "guardrail":
+        step = "Remove the cause of the missing scores first: each one counts as the worst value."
+    elif row.n_needed is not None:
         step = f"About {row.n_needed} cases would settle it if the difference is as large as seen."
     elif row.role == "primary":
         step = "More cases won't help while the challenger isn't ahead: improve it on the losses."

@@ -1,0 +1,87 @@
+"""Eval logs -> what the answers took: latency, tokens, money by purpose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tasks.evaluate.log import CostRow, EvalLog
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Seconds that answers took, over all answered cases."""
+
+    n: int
+    p50: float
+    p95: float
+    greatest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """One purpose of calls on both sides; None where a side made none."""
+
+    purpose: str
+    old: "CostRow | None"
+    new: "CostRow | None"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong in one case, and which scores are missing because of it."""
+
+    case_id: str
+    message: str
+    raw: str | None
+    measures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Failures of one kind on one side."""
+
+    side: str
+    error_type: str
+    rows: tuple[Failure, ...]
+
+
+def latency(log: "EvalLog | None") -> Latency | None:
+    """Percentiles of the answers' latency; None when nothing was answered."""
+    import numpy as np
+
+    values = [r.answer.latency_s for r in log.results if r.answer] if log else []
+    if not values:
+        return None
+    middle, high = (float(x) for x in np.percentile(values, [50, 95]))
+    return Latency(n=len(values), p50=middle, p95=high, greatest=max(values))
+
+
+def spending(champion: "EvalLog | None", challenger: "EvalLog") -> tuple[Spending, ...]:
+    """Calls and money by purpose, in alphabetical order."""
+    old = champion.manifest.costs if champion else {}
+    new = challenger.manifest.costs
+    return tuple(
+        Spending(purpose, old.get(purpose), new.get(purpose)) for purpose in sorted({*old, *new})
+    )
+
+
+def total(rows: Sequence["CostRow | None"]) -> float:
+    """Money of all given rows."""
+    return sum(row.cost for row in rows if row is not None)
+
+
+def failures(champion: "EvalLog | None", challenger: "EvalLog") -> tuple[Failures, ...]:
+    """Every failure, grouped by side and kind of error, the challenger's first.
+
+    A lost answer fails every measure of its case: that is one row with many measures.
+    """
+    groups: dict[tuple[str, str], dict[tuple[str, str, str | None], list[str]]] = {}
+    for side, log in (("challenger", challenger), ("champion", champion)):
+        for row in log.failures if log else ():
+            rows = groups.setdefault((side, row.error_type), {})
+            rows.setdefault((row.case_id, row.message, row.raw), []).append(row.measure)
+    return tuple(
+        Failures(*key, tuple(Failure(*row, tuple(measures)) for row, measures in rows.items()))
+        for key, rows in groups.items()
+    )
