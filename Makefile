@@ -1,0 +1,47 @@
+# Everything that a user or a developer runs. `make` alone prints this list.
+
+RATCHET := .venv/bin/ratchet
+.DEFAULT_GOAL := help
+.PHONY: help setup up down demo test lint format unit bench clean
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make both environments, or check that they are whole (ONLY=main or ONLY=serving for one)
+	@python3 setup/bootstrap.py $(if $(ONLY),--only $(ONLY))
+
+up: setup ## Start vLLM, MLflow, Prefect and its worker
+	@$(RATCHET) up
+
+down: ## Stop what `make up` started
+	@$(RATCHET) down
+
+demo: setup ## See a better prompt promoted and a worse one refused, from nothing
+	@$(RATCHET) demo
+
+test: setup lint ## Run every check and every test; starts the servers that it needs
+	@.venv/bin/pytest tests/unit
+	@.venv/bin/pytest tests/integration
+	@.venv/bin/pytest tests/end_to_end
+
+lint: setup ## Check format, rules, types and the order of the rooms
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+format: setup ## Format the code and mend what can be mended by itself
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+unit: setup ## Run the tests that need no server; seconds
+	@.venv/bin/pytest tests/unit
+
+bench: setup ## Run one benchmark: make bench NAME=P1
+	@test -n "$(NAME)" || { echo "Which one? For example: make bench NAME=P1"; exit 2; }
+	@.venv/bin/python -m benchmarks $(NAME)
+
+clean: ## Remove caches; environments and .ratchet/ (state, weights) stay
+	@find . -path ./.venv -prune -o -path ./.venv-serve -prune -o -path ./.ratchet -prune -o \
+		-name __pycache__ -type d -exec rm -rf {} +
+	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
