@@ -46,7 +46,8 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
         import requests
         from mlflow.exceptions import MlflowException
 
-        before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+        was_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+        before = mlflow.get_tracking_uri() if was_set else None
         mlflow.set_tracking_uri(tracking_uri)
         try:
             yield mlflow.MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
@@ -62,7 +63,8 @@ def connected(tracking_uri: str) -> Iterator["MlflowClient"]:
                 next_step="Check that server and client have the same MLflow version.",
             ) from error
         finally:
-            mlflow.set_tracking_uri(before)
+            # None is how MLflow itself takes a URI back; its annotation forgets that.
+            mlflow.set_tracking_uri(before)  # type: ignore[arg-type]
 
 
 def require_server(tracking_uri: str) -> None:

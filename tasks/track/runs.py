@@ -27,7 +27,8 @@ _NOTE = """Evaluations of RAG releases. One run is one release on one suite.
 
 - **Compare** runs with the same `suite` and `judge` parameters: select them, then *Compare*.
 - Means are under the measures' own names; `ci/...` holds the ends of their 95 % intervals.
-- `cases.json` has every case side by side; *Traces* shows some with their passages.
+- `cases.json` has every case; *Traces* shows some with their passages, half of them the same in
+  every run of a suite.
 - The tags `decision.*` say what the gate made of a run.
 """
 

@@ -1,45 +1,44 @@
-"""EvalLog -> a few MLflow traces: the worst and the best cases with their passages."""
+"""EvalLog -> a few MLflow traces: passages, messages, answer and scores of single cases."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tasks.answer.generate import render_passages
 from tasks.answer.release import Release
-from tasks.digest import SHORT
+from tasks.digest import SHORT, text_digest
 from tasks.errors import ServerUnavailable
 from tasks.evaluate.log import EvalLog
 from tasks.evaluate.measures.base import CaseResult
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Span
 
 TRACES = 6
 _NS = 1_000_000_000
 
 
 def chosen_results(log: EvalLog, *, limit: int = TRACES) -> list[CaseResult]:
-    """Cases worth a look: failed ones, then those that did worst, and two that did best.
+    """Cases worth a look: some that every run of the suite shows, then those that did worst.
 
-    How a case did is its mean over measures between 0 and 1 that higher is better for.
+    The first half depends on the case ids alone, so that two runs can be read side by side; the
+    second half is what failed, or has the least mean over measures between 0 and 1.
     """
-    names = [
-        info.name
+    values = [
+        log.values(info.name)
         for info in log.manifest.measures
         if info.kind != "positive" and info.higher_is_better
     ]
-    values = {name: log.values(name) for name in names}
     failed = {row.case_id for row in log.failures}
 
     def merit(result: CaseResult) -> tuple[bool, float]:
         case_id = result.case.case_id
-        found = [column[case_id] for column in values.values() if case_id in column]
+        found = [column[case_id] for column in values if case_id in column]
         return case_id not in failed, sum(found) / len(found) if found else 0.0
 
-    ranked = sorted(log.results, key=merit)
-    if len(ranked) <= limit:
-        return ranked
-    best = min(2, limit // 2)
-    return ranked[: limit - best] + ranked[len(ranked) - best :]
+    ranked = sorted(log.results, key=lambda result: text_digest(result.case.case_id))
+    kept, rest = ranked[: limit // 2], ranked[limit // 2 :]
+    return kept + sorted(rest, key=merit)[: limit - len(kept)]
 
 
 def log_traces(
@@ -87,7 +86,7 @@ def _log_trace(
     root = client.start_trace(
         "answer",
         span_type=SpanType.CHAIN,
-        inputs={"question": case.question},
+        inputs=case.question,
         tags={
             "case_id": case.case_id,
             "release": release.digest[:SHORT],
@@ -147,10 +146,10 @@ def _log_trace(
         status=status,
         end_time_ns=ended,
     )
+    _assess(root, log, result)
     client.end_trace(
         root.trace_id,
-        outputs={"answer": answer.text if answer else None, "reference": case.reference},
-        attributes=_scores(log, case.case_id),
+        outputs=answer.text if answer else None,
         status=status,
         end_time_ns=ended,
     )
@@ -174,11 +173,30 @@ def _usage(result: CaseResult) -> dict[str, Any]:
     return known
 
 
-def _scores(log: EvalLog, case_id: str) -> dict[str, Any]:
-    scores: dict[str, Any] = {
-        f"score.{row.measure}": row.value for row in log.scores if row.case_id == case_id
-    }
-    for row in log.failures:
-        if row.case_id == case_id:
-            scores[f"failure.{row.measure}"] = f"{row.error_type}: {row.message}"
-    return scores
+def _assess(root: "Span", log: EvalLog, result: CaseResult) -> None:
+    """Put scores, failures and the reference on a trace that isn't sent yet."""
+    import mlflow
+    from mlflow.entities import AssessmentError, AssessmentSource
+    from mlflow.tracing.provider import safe_set_span_in_context
+
+    case_id = result.case.case_id
+    # Inside the trace they travel with it; outside, each would be a request of its own.
+    with safe_set_span_in_context(root):
+        mlflow.log_expectation(
+            trace_id=root.trace_id,
+            name="reference",
+            value=result.case.reference,
+            source=AssessmentSource(source_type="HUMAN", source_id=log.manifest.suite_name),
+        )
+        for info in log.manifest.measures:
+            score, failure = log.values(info.name).get(case_id), log.failed(info.name).get(case_id)
+            if score is None and failure is None:
+                continue
+            kind = "LLM_JUDGE" if info.judged else "CODE"
+            mlflow.log_feedback(
+                trace_id=root.trace_id,
+                name=info.name,
+                value=bool(score) if info.kind == "binary" and score is not None else score,
+                error=AssessmentError(failure.error_type, failure.message) if failure else None,
+                source=AssessmentSource(source_type=kind, source_id=f"v{info.version}"),
+            )

@@ -105,8 +105,23 @@ def test_a_few_traces_show_passages_messages_and_scores(recorded, client):
     assert len(search.outputs) == 4
     assert search.outputs[0]["page_content"].startswith("Return the")
     assert model.inputs["messages"][0]["content"] == "Answer in 3 words."
-    assert root.attributes["score.R@4"] in (0.0, 1.0)
+    assert root.inputs.startswith("What does")
     assert [trace.info.status for trace in traces].count("ERROR") == 1
+
+
+def test_a_trace_shows_its_scores_its_reference_and_why_a_score_is_missing(recorded, client):
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    for trace in client.search_traces(
+        locations=[experiment.experiment_id], run_id=recorded.run_ids[0]
+    ):
+        shown = {each.name: each for each in trace.info.assessments}
+        assert shown["reference"].value.endswith("largest elements.")
+        assert shown["R@4"].value in (0.0, 1.0)
+        if trace.info.status == "OK":
+            assert shown["answer_correct"].value in (True, False)
+            assert shown["rubric_accuracy"].source.source_type == "LLM_JUDGE"
+        else:
+            assert shown["answer_correct"].error.error_message == "timed out after 4 s"
 
 
 def test_the_suite_and_the_prompt_are_linked(recorded, client):
