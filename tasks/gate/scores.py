@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tasks.evaluate.log import EvalLog
 
 
+_SLACK = 1e-6
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreRow:
     """One value of one case, or the error that stands in its place."""
@@ -109,7 +112,9 @@ def wrong_value(value: float, rule: MeasurePolicy) -> str | None:
         return "a binary measure has 0 or 1"
     if rule.kind == "positive" and value < 0:
         return "a positive measure has 0 or more"
-    if rule.kind == "bounded" and not rule.range[0] <= value <= rule.range[1]:
+    # A cosine of two equal float32 vectors may be 1.0000001.
+    low, high = rule.range[0] - _SLACK, rule.range[1] + _SLACK
+    if rule.kind == "bounded" and not low <= value <= high:
         return f"the policy's range is {list(rule.range)}"
     return None
 

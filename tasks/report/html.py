@@ -7,7 +7,7 @@ page forbids scripts and every outside resource by its own content security poli
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -17,7 +17,6 @@ from tasks.report import effort, forest, numbers, words
 from tasks.report.cases import CaseView, slices, sorting_measure, view_cases
 
 if TYPE_CHECKING:
-    from tasks.corpus.snapshot import CorpusDiff
     from tasks.evaluate.log import EvalLog
 
 SHOWN_UNCHANGED = 200
@@ -37,13 +36,46 @@ class RetrievalChange:
     n: int
 
 
+class CorpusChange(Protocol):
+    """Names of the documents by which two corpora differ."""
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Documents that are new."""
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Documents with another text."""
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Documents that are gone."""
+
+
+class IndexChange(CorpusChange, Protocol):
+    """What a re-index changed, and what it cost."""
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of the new index."""
+
+    @property
+    def embedded(self) -> int:
+        """Texts that went through the embedding model."""
+
+    @property
+    def reused(self) -> int:
+        """Chunks that took their vector from the index before."""
+
+
 def decision_page(
     decision: GateDecision,
     champion_log: "EvalLog | None",
     challenger_log: "EvalLog",
     *,
     retrieval: Sequence[RetrievalChange] | None = None,
-    corpus_diff: "CorpusDiff | None" = None,
+    index: IndexChange | None = None,
+    corpus_diff: CorpusChange | None = None,
 ) -> str:
     """Render a decision.
 
@@ -52,7 +84,8 @@ def decision_page(
         champion_log: the live release's evaluation; None for a first release.
         challenger_log: the challenger's evaluation.
         retrieval: old and new index on the suite, after a re-index.
-        corpus_diff: documents that were added, changed and removed.
+        index: documents that were added, changed and removed, and what embedding them took.
+        corpus_diff: the documents alone, where there is no index to speak of.
 
     Returns:
         HTML that needs no other file and loads nothing.
@@ -78,7 +111,8 @@ def decision_page(
         "spending": effort.spending(champion_log, challenger_log),
         "failures": effort.failures(champion_log, challenger_log),
         "retrieval": retrieval,
-        "corpus_diff": corpus_diff,
+        "index": index,
+        "corpus_diff": index or corpus_diff,
         "shown_documents": SHOWN_DOCUMENTS,
         "policy_json": decision.policy.model_dump_json(indent=2, exclude_defaults=True),
     }

@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from tasks.config import EvaluateSettings, load_settings
+from tasks.errors import ScoresError
+from tasks.evaluate.measures import measure
+from tasks.gate.decide import decide
+from tasks.gate.policy import GatePolicy, load_policy
+from tasks.gate.scores import from_log
+from tests.evaluations import make_log, make_release
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+def test_a_log_gives_every_score_and_every_failure() -> None:
+    log = make_log(make_release(), cases=12, right=8, failed=2)
+    scores = from_log(log)
+    correct = scores.by_measure["answer_correct"]
+    assert len(correct) == 12
+    assert correct["q011"] == [None]
+    assert correct["q000"] == [1.0]
+    assert len(scores.by_measure["R@4"]) == 12
+    # The lost answer itself is no measure.
+    assert "answer" not in scores.by_measure
+    assert scores.suite_digest == log.manifest.suite_digest
+    assert scores.cases[0].must_pass
+    assert scores.digest == from_log(log).digest
+
+
+def test_a_policy_that_misreads_a_measure_is_refused(policy: GatePolicy) -> None:
+    scores = from_log(make_log(make_release()))
+    rule = policy.measures["tokens"].model_copy(update={"direction": "higher"})
+    wrong = policy.model_copy(update={"measures": policy.measures | {"latency_s": rule}})
+    with pytest.raises(ScoresError, match="'latency_s' positive with 'higher' as better"):
+        decide(None, scores, wrong)
+
+
+def test_the_shipped_policy_knows_every_measure_of_the_shipped_evaluation() -> None:
+    policy = load_policy(CONFIGS / "gate.yaml")
+    names = load_settings(CONFIGS / "evaluate.yaml", EvaluateSettings).measures
+    assert set(names) <= set(policy.measures)
+    for name in names:
+        found, rule = measure(name), policy.measures[name]
+        assert found.kind == rule.kind, name
+        assert found.higher_is_better == (rule.direction == "higher"), name
+    assert {*policy.named("primary", "guardrail")} <= set(names)
