@@ -171,7 +171,7 @@ def _fill(
     while first < fresh and tokens(first, fresh + 1) > limit:
         first += 1
     last = fresh + 1
-    total = tokens(first, last)
+    total = pieces[first].tokens if first == fresh else tokens(first, last)
     while last < len(pieces) and total + pieces[last].tokens <= limit:
         total += pieces[last].tokens
         last += 1
