@@ -78,7 +78,8 @@ def read_corpus(
     """Read all sources; what is wrong with single documents never stops the others.
 
     The second document with an id that any source had before, or with a text that its own source
-    had before, is a `Problem("duplicate")` that names the first.
+    had before, is a `Problem("duplicate")` that names the first. A source that is there and has
+    nothing in it is a `Problem("empty")`.
 
     Args:
         settings: the sources; relative paths are relative to `root`.
@@ -86,7 +87,7 @@ def read_corpus(
         progress: called now and then with the number of documents and problems seen so far.
 
     Raises:
-        CorpusError: a source is missing, can't be read at all, or has nothing in it.
+        CorpusError: a source is missing or can't be read at all.
     """
     documents: dict[str, Document] = {}
     problems: list[Problem] = []
@@ -105,11 +106,8 @@ def read_corpus(
             else:
                 documents[item.doc_id] = item
         if seen == before:
-            raise CorpusError(
-                f"The source {source.name!r} ({source.kind}) has no documents at all.",
-                next_step="Check its entry in configs/corpus.yaml, or remove it.",
-                source=source.name,
-            )
+            detail = f"The source ({source.kind}) has nothing that could be a document."
+            problems.append(Problem(source.name, source.name, "empty", detail))
     if progress is not None:
         progress(seen)
     return make_snapshot(documents.values(), problems)

@@ -86,8 +86,15 @@ def test_problems_of_single_documents_stop_nothing(tmp_path: Path):
     ]
 
 
-def test_a_source_with_nothing_in_it_is_an_error(tmp_path: Path):
-    (tmp_path / "docs").mkdir()
+def test_a_source_with_nothing_in_it_is_reported(tmp_path: Path):
+    write(tmp_path, {"docs/.gitignore": "*", "papers.jsonl": row("1", "A")})
+    settings = CorpusSettings(sources=(folder("docs"), beir("papers")))
+    snapshot = read_corpus(settings, root=tmp_path)
+    assert [item.doc_id for item in snapshot.documents] == ["1"]
+    assert [(item.name, item.reason) for item in snapshot.problems] == [("docs", "empty")]
+
+
+def test_a_source_that_is_not_there_is_an_error(tmp_path: Path):
     with pytest.raises(CorpusError, match="'docs'"):
         read_corpus(CorpusSettings(sources=(folder("docs"),)), root=tmp_path)
 
