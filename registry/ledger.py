@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    func,
     insert,
     inspect,
     select,
@@ -37,6 +38,9 @@ SCHEMA_VERSION = 1
 """Bumped when the tables change; an older Ratchet then refuses instead of misreading them."""
 
 POINTER = "champion"
+
+_CREATION_LOCK = 7_265_746_368
+"""Any number that nobody else locks in the same PostgreSQL database."""
 
 EventKind = Literal["registered", "evaluated", "decided", "promoted", "rolled_back"]
 
@@ -156,6 +160,11 @@ class Ledger:
     def _make_tables(self, connection: Connection) -> None:
         if inspect(connection).has_table(_POINTERS.name):
             return
+        if connection.dialect.name == "postgresql":
+            # There is no row to lock yet, and two sessions can't create the same table at once.
+            connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
+            if inspect(connection).has_table(_POINTERS.name):
+                return
         _METADATA.create_all(connection)
         connection.execute(insert(_SCHEMA).values(version=SCHEMA_VERSION))
         connection.execute(insert(_POINTERS).values(name=POINTER, digest=None, event_id=None))
