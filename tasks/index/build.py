@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ LEFTOVER_AGE_S = 24 * 3600
 """A half-built directory that nobody wrote to for so long belongs to a build that died."""
 
 _SAMPLE = 32
+_DISK = "Check the disk below the state directory, then run again: nothing was kept."
 _TOLERANCE = 1e-3
 
 
@@ -106,16 +107,12 @@ def build_index(
     ]
     texts = [f"{chunk.title}\n{chunk.text}" for chunk in chunks]
     digests = [text_digest(text) for text in texts]
-    known = (
-        before.vectors() if before and before.version.embedding_digest == embedder.digest else {}
-    )
+    known = before.rows() if before and before.version.embedding_digest == embedder.digest else {}
     missing = {key: text for key, text in zip(digests, texts, strict=True) if key not in known}
-    fresh = dict(
-        zip(missing, embedder.encode(list(missing.values()), progress=progress), strict=True)
+    fresh = embedder.encode(list(missing.values()), progress=progress)
+    vectors = _gather(
+        digests, before.vectors() if known and before else None, known, missing, fresh
     )
-    vectors = np.empty((len(chunks), embedder.dimensions), dtype=np.float32)
-    for row, key in enumerate(digests):
-        vectors[row] = fresh[key] if key in fresh else known[key]
     with new_directory(final) as partial:
         _write(partial, name, chunks, digests, vectors)
         _write_documents(partial / DOCUMENTS, snapshot.document_digests)
@@ -136,19 +133,22 @@ def build_index(
         )
         write_json(partial / MANIFEST, version.model_dump(mode="json"))
         _validate(partial, vectors)
-    return BuildReport(version, final, len(fresh), len(chunks) - len(fresh), diff)
+    return BuildReport(version, final, len(missing), len(chunks) - len(missing), diff)
 
 
 def remove_leftovers(room: Path, *, older_than_s: float) -> list[Path]:
     """Delete half-built directories that no living build can own any more; return them."""
     limit = time.time() - older_than_s
-    dead = [
-        path
-        for path in room.glob(".*.partial-*")
-        if path.is_dir() and max(p.stat().st_mtime for p in (path, *path.rglob("*"))) < limit
-    ]
-    for path in dead:
-        shutil.rmtree(path, ignore_errors=True)
+    dead = []
+    for path in room.glob(".*.partial-*"):
+        try:
+            newest = max(entry.stat().st_mtime for entry in (path, *path.rglob("*")))
+        except FileNotFoundError:
+            # Its build is alive: it ended this moment.
+            continue
+        if newest < limit:
+            shutil.rmtree(path, ignore_errors=True)
+            dead.append(path)
     return dead
 
 
@@ -166,9 +166,32 @@ class _Previous:
         columns = pyarrow.parquet.read_table(self.directory / DOCUMENTS).to_pydict()
         return dict(zip(columns["doc_id"], columns["digest"], strict=True))
 
-    def vectors(self) -> Mapping[Digest, Vectors]:
-        rows = np.load(self.directory / VECTORS, mmap_mode="r", allow_pickle=False)
-        return dict(zip(load_chunks(self.directory)["text_digest"], rows, strict=True))
+    def rows(self) -> dict[Digest, int]:
+        """Row of the vector of each text that was embedded."""
+        digests = load_chunks(self.directory)["text_digest"]
+        return {key: row for row, key in enumerate(digests)}
+
+    def vectors(self) -> Vectors:
+        found: Vectors = np.load(self.directory / VECTORS, mmap_mode="r", allow_pickle=False)
+        return found
+
+
+def _gather(
+    digests: Sequence[Digest],
+    old: Vectors | None,
+    old_rows: Mapping[Digest, int],
+    missing: Iterable[Digest],
+    fresh: Vectors,
+) -> Vectors:
+    """One vector a chunk, from the previous version or from the model."""
+    vectors = np.empty((len(digests), fresh.shape[1]), dtype=np.float32)
+    fresh_rows = {key: row for row, key in enumerate(missing)}
+    new = [row for row, key in enumerate(digests) if key in fresh_rows]
+    vectors[new] = fresh[[fresh_rows[digests[row]] for row in new]]
+    if old is not None:
+        kept = [row for row, key in enumerate(digests) if key in old_rows]
+        vectors[kept] = old[[old_rows[digests[row]] for row in kept]]
+    return vectors
 
 
 def _write(
@@ -206,9 +229,15 @@ def _validate(directory: Path, vectors: Vectors) -> None:
     index = faiss.read_index(str(directory / FAISS))
     rows = load_chunks(directory).num_rows
     if not index.ntotal == rows == len(vectors):
-        raise Terminal(f"The index has {index.ntotal} vectors and {rows} chunks.")
+        raise Terminal(
+            f"The new index has {index.ntotal} vectors and {rows} chunks; expected {len(vectors)}.",
+            next_step=_DISK,
+        )
     sample = np.linspace(0, len(vectors) - 1, min(_SAMPLE, len(vectors)), dtype=np.int64)
     scores, _ = index.search(vectors[sample], 1)
     lost = int(np.sum(np.abs(scores[:, 0] - 1) > _TOLERANCE))
     if lost:
-        raise Terminal(f"{lost} of {len(sample)} passages aren't found by their own vector.")
+        raise Terminal(
+            f"{lost} of {len(sample)} passages of the new index aren't found by their own vector.",
+            next_step=_DISK,
+        )
