@@ -1,7 +1,10 @@
 from pathlib import PurePath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tasks.corpus.document import normalise
 from tasks.corpus.parse import (
     Parsed,
     Unreadable,
@@ -161,3 +164,37 @@ def test_the_suffix_decides_and_unknown_ones_are_text():
 
 def test_a_file_without_a_title_is_named_by_its_name():
     assert file_title(PurePath("guides/getting-started_now.md")) == "getting started now"
+
+
+markup = st.lists(
+    st.sampled_from(
+        [
+            *("<div>", "</p>", "<pre>", "<td>", "<!--", "<br/>", "&amp;", "text", " ", "\n", "\r"),
+            *(
+                "# ",
+                "- ",
+                "1. ",
+                "> ",
+                "```",
+                "|a|b|\n|-|-|\n",
+                "[x](y)",
+                "![",
+                "---\n",
+                "title: x",
+            ),
+        ]
+    )
+).map("".join)
+
+
+@given(
+    data=st.one_of(st.binary(max_size=200), markup.map(str.encode)),
+    suffix=st.sampled_from([".md", ".html", ".txt", ".pdf"]),
+)
+def test_no_bytes_stop_the_reading_and_every_text_is_normalised(data: bytes, suffix: str):
+    found = parse(data, suffix=suffix)
+    if isinstance(found, Parsed):
+        assert found.text == normalise(found.text)
+        assert found.title is None or found.title == " ".join(found.title.split()) != ""
+    else:
+        assert found.detail
