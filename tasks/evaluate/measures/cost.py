@@ -11,11 +11,9 @@ if TYPE_CHECKING:
 
 def cost(case: "Case", answer: "Answer") -> float:
     """Cost when the answer was made, in the currency of the model's price."""
-    # None: the price is per token and the server didn't count them.
-    value: float | None = answer.cost
-    if value is None:
+    if answer.cost is None:
         raise NotScored("NotReported", "the server didn't report the tokens that cost money")
-    return value
+    return answer.cost
 
 
 COST = AnswerMeasure("cost", cost, kind="positive", higher_is_better=False)

@@ -1,9 +1,9 @@
 """ragas's prompts -> answers of our judge, so that ragas computes its own scores from them.
 
 ragas calls a language model through its base class `InstructorBaseRagasLLM`. The implementation
-here sends ragas's prompt unchanged through the metered client and forces the answer into the
-schema of ragas's response model, which small models need: asked for "some JSON" (the way of
-ragas's own `llm_factory`), they often leave fields out.
+here sends ragas's prompt unchanged through the metered client and lets the server force the answer
+into the schema of ragas's response model. ragas's own `llm_factory` asks for any JSON and describes
+the schema a second time in a system message: more prompt tokens, and fields may be missing.
 """
 
 import asyncio

@@ -86,7 +86,7 @@ def _classified(texts: Sequence[str], settings: Toxicity) -> list[float]:
         )
     # More than one label may be true at once in such models, so each has a probability of its own.
     several = len(labels) > 1 and classify.model.config.problem_type == "multi_label_classification"
-    rows: list[list[dict[str, Any]]] = classify(
+    rows: Any = classify(
         list(texts),
         batch_size=BATCH,
         truncation=True,
