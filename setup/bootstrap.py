@@ -96,7 +96,7 @@ def _watch(missing: list[Environment], threads: list[threading.Thread], began: f
         for thread in threads:
             thread.join(0.2)
         now = time.monotonic()
-        steps = "   ".join(f"{one.name}: {one.step}" for one in missing)
+        steps = "   ".join(f"{one.name}: {one.doing()}" for one in missing)
         line = f"  {now - began:3.0f} s  {steps}"
         if live:
             width = shutil.get_terminal_size().columns - 1

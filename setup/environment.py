@@ -13,6 +13,7 @@ from pathlib import Path
 STAMP = "ratchet-stamp.json"
 MARKER = "ratchet-making"
 _TAIL = 12
+_WRITING = "writing the packages"
 
 
 class Failed:
@@ -81,6 +82,14 @@ class Environment:
         if self.project:
             made_from["project"] = _sha256(self.root / "pyproject.toml")
         return made_from
+
+    def doing(self) -> str:
+        """What happens now, in a few words."""
+        if self.step != _WRITING:
+            return self.step
+        # pip says nothing while it writes, which takes longer than all the rest.
+        written = len(list(self.directory.glob("lib/python*/site-packages/*.dist-info")))
+        return f"{self.step}, {written} of {self._total}"
 
     def is_ready(self) -> bool:
         """Whether the environment is whole and made from what is wanted now."""
@@ -193,7 +202,7 @@ class Environment:
                     package = re.split(r"[=<>\[ ]", line.split()[1])[0]
                     self.step = f"{collected} of {max(self._total, collected)}, {package}"
                 elif line.startswith("Installing collected packages"):
-                    self.step = "writing the packages"
+                    self.step = _WRITING
             code = self._process.wait()
         if code:
             raise _StepFailed(f"{what} (exit code {code})")
@@ -273,7 +282,8 @@ def _next_step(log: str, lock: Path) -> str:
         return "Free some space on the disk, then: make setup"
     unreachable = (
         "NewConnectionError|NameResolutionError|ConnectTimeout|Read timed out|ReadTimeout"
-        "|ProxyError|Failed to establish a new connection|Temporary failure in name resolution|SSLError"
+        "|ProxyError|Failed to establish a new connection|Temporary failure in name resolution"
+        "|SSLError"
     )
     if re.search(unreachable, log):
         return (
@@ -283,14 +293,13 @@ def _next_step(log: str, lock: Path) -> str:
     missing = re.search(r"No matching distribution found for (\S+)", log)
     if missing and missing.group(1).startswith("torch=="):
         return (
-            f"Your registry lacks {missing.group(1)}. PyTorch's CPU builds are on PyTorch's own CPU "
-            "index: "
-            "PIP_EXTRA_INDEX_URL=... make setup"
+            f"Your registry lacks {missing.group(1)}. PyTorch's CPU builds are on PyTorch's own "
+            "CPU index: PIP_EXTRA_INDEX_URL=... make setup"
         )
     if missing:
         return (
-            f"Your registry lacks {missing.group(1)} for this Python and machine. Correct that line "
-            f"of {lock}, or name another registry: PIP_INDEX_URL=... make setup"
+            f"Your registry lacks {missing.group(1)} for this Python and machine. Correct that "
+            f"line of {lock}, or name another registry: PIP_INDEX_URL=... make setup"
         )
     if re.search("ResolutionImpossible|conflicting dependencies|Invalid requirement", log):
         return f"Correct {lock}, or restore it with: git checkout -- {lock}"
