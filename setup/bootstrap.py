@@ -41,7 +41,7 @@ def main() -> int:
             return 0
         with (state / "setup.lock").open("a") as lock:
             _hold(lock)
-            return _setup(arguments.only, state / "logs")
+            return _setup(arguments.only, state / "logs", lock.fileno())
     except Problem as problem:
         print(f"\nsetup: {problem.message}\nNext: {problem.next_step}", file=sys.stderr)
         return 1
@@ -58,7 +58,7 @@ def _hold(lock: TextIO) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def _setup(only: str | None, logs: Path) -> int:
+def _setup(only: str | None, logs: Path, lock: int) -> int:
     python = find_python()
     wanted = [one for one in environments(ROOT, python, logs) if only in (None, one.name)]
     missing = [one for one in wanted if not one.is_ready()]
@@ -71,6 +71,8 @@ def _setup(only: str | None, logs: Path) -> int:
         names = " and ".join(one.directory.name for one in whole)
         print(f"setup: making {names}; a few minutes, and several GB of disk", flush=True)
     began = time.monotonic()
+    for one in missing:
+        one.hold = lock
     threads = [threading.Thread(target=one.make, daemon=True) for one in missing]
     for thread in threads:
         thread.start()

@@ -38,6 +38,9 @@ class Environment:
         log: gets everything that pip says.
         resolve: whether pip may add what the lock's packages ask for.
         project: whether the project itself is installed into it, editable.
+
+    `hold` is a file descriptor that every command inherits: the lock of this setup. Should setup
+    be killed, the next one waits until the last command, which lives on, has ended too.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Environment:
         self.project = project
         self.step = "waiting"
         self.failure: Failed | None = None
+        self.hold: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._total = sum(1 for line in lock.read_text().splitlines() if _is_requirement(line))
 
@@ -192,6 +196,7 @@ class Environment:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                pass_fds=() if self.hold is None else (self.hold,),
             )
             for raw in self._process.stdout or ():
                 line = raw.decode("utf-8", "replace")
