@@ -1,1 +1,1 @@
-"""The work, in the order in which data flows: corpus, index, serve, answer, evaluate, gate, report, track."""
+"""The work, in the order in which data flows, from the corpus to the report."""

@@ -26,7 +26,8 @@ def read_provenance(root: Path) -> Provenance:
     return Provenance(
         git_commit=commit,
         git_dirty=None if status is None else bool(status),
-        versions={"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        versions={"python": platform.python_version()}
+        | {name: version(name) for name in _PACKAGES},
     )
 
 

@@ -103,7 +103,9 @@ def plan_evaluation(
         judge=judge,
         judge_prompt=judge_prompt,
         judge_max_tokens=settings.judge.max_tokens,
-        judged_cases=draw(suite, len(suite.cases) if sample is None else sample, seed=settings.seed),
+        judged_cases=draw(
+            suite, len(suite.cases) if sample is None else sample, seed=settings.seed
+        ),
         toxicity=settings.toxicity,
         seed=settings.seed,
     )

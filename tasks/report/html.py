@@ -5,13 +5,13 @@ page forbids scripts and every outside resource by its own content security poli
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from tasks.digest import SHORT
+from tasks.evaluate.retrieval import RetrievalChange
 from tasks.gate.decision import GateDecision
 from tasks.report import effort, forest, numbers, words
 from tasks.report.cases import CaseView, slices, sorting_measure, view_cases
@@ -24,16 +24,6 @@ SHOWN_UNCHANGED = 200
 
 SHOWN_DOCUMENTS = 200
 """Names of changed documents on the page, each kind."""
-
-
-@dataclass(frozen=True, slots=True)
-class RetrievalChange:
-    """A retrieval measure of the old and the new index over the same questions."""
-
-    measure: str
-    old: float
-    new: float
-    n: int
 
 
 class CorpusChange(Protocol):

@@ -4,7 +4,8 @@ from html.parser import HTMLParser
 import pytest
 
 from tasks.corpus.snapshot import CorpusDiff
-from tasks.report.html import RetrievalChange, decision_page
+from tasks.evaluate.retrieval import RetrievalChange
+from tasks.report.html import decision_page
 
 ALLOWED = {"href": re.compile(r"#[a-z]+\Z")}
 LOADING = {"src", "href", "srcset", "data", "action", "poster", "background", "xlink:href"}

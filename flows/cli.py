@@ -1,0 +1,38 @@
+"""The `ratchet` command."""
+
+import typer
+
+from flows.commands import ask, gate, releases, runs, servers
+from flows.commands.demo import demo
+from flows.commands.stage import stage
+from flows.commands.suite import suite
+
+app = typer.Typer(
+    name="ratchet",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+    help="Evaluate RAG releases and promote one only on evidence.\n\n"
+    "Exit codes: 0 done or promoted, 1 failure, 2 bad input, 3 held, 4 rejected.",
+)
+
+for command in (servers.up, servers.down, servers.status, servers.doctor):
+    app.command(rich_help_panel="Servers")(command)
+for command in (demo, runs.nightly, runs.reindex, runs.evaluate, gate.gate):
+    app.command(rich_help_panel="Runs")(command)
+for command in (
+    ask.ask,
+    releases.releases,
+    releases.diff,
+    releases.history,
+    releases.promote,
+    releases.rollback,
+):
+    app.command(rich_help_panel="Releases")(command)
+app.add_typer(suite, name="suite", rich_help_panel="Runs")
+app.add_typer(stage, name="stage", hidden=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

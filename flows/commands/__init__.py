@@ -1,0 +1,1 @@
+"""The commands of `ratchet`, a file for each thing that people do."""

@@ -1,0 +1,73 @@
+"""What commands share: where they print, how they fail, and which Prefect they talk to."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.services import prefect_url, service_environment
+from flows.workspace import Workspace
+from tasks.errors import RatchetError
+from tasks.serve.vllm import answers
+
+screen = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; dataclasses become objects."""
+    plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+    sys.stdout.write(json.dumps(plain, indent=2, default=str, ensure_ascii=False) + "\n")
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """An empty table in the house's style; a column that starts with `>` is aligned right."""
+    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(column.lstrip(">"), justify="right" if right else "left")
+    return made
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn an error into a message and its exit code; a traceback is for our own mistakes."""
+    try:
+        yield
+    except RatchetError as error:
+        errors.print(f"[red]Error:[/red] {escape(error.message)}", soft_wrap=True)
+        if error.next_step:
+            errors.print(f"[bold]Next:[/bold] {escape(error.next_step)}", soft_wrap=True)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt:
+        errors.print("Interrupted. What was finished is stored; the same command continues.")
+        raise typer.Exit(130) from None
+
+
+def in_prefect(workspace: Workspace, run: Callable[[], Any]) -> Any:
+    """Run a flow in this process, seen by the project's Prefect server when it is up.
+
+    Without one, Prefect keeps the run in its own files and nothing else has to be started. Must be
+    called before anything imports Prefect: it reads its environment once.
+    """
+    environment = service_environment(workspace.project, workspace.home)
+    url = prefect_url(workspace.project)
+    if not answers(f"{url}/health"):
+        environment.pop("PREFECT_API_URL")
+        os.environ.pop("PREFECT_API_URL", None)
+        environment["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
+    # The UI keeps every line; the terminal has bars and tables instead.
+    environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
+    environment.setdefault("PREFECT_LOGGING_SERVER_LEVEL", "ERROR")
+    os.environ.update(environment)
+    return run()

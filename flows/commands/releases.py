@@ -1,0 +1,136 @@
+"""`ratchet promote`, `rollback`, `releases`, `history`, `diff`: what is live, and why."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from flows.commands.console import Json, print_json, reported, screen, table
+from flows.workspace import actor, open_workspace
+
+Why = Annotated[str, typer.Option("--why", help="The reason that the ledger keeps.")]
+Name = Annotated[str, typer.Argument(help="The start of a digest, a label, champion or previous.")]
+
+
+def promote(
+    release: Name,
+    why: Why,
+    decision: Annotated[
+        str | None, typer.Option(help="The start of the digest of a decision PROMOTE.")
+    ] = None,
+    override: Annotated[
+        bool, typer.Option("--override", help="Promote without a decision; this is recorded.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a registered release the champion; needs no server.
+
+    Example: ratchet promote answer@1f2e3d --override --why "urgent fix, reviewed by two"
+    """
+    with reported(), open_workspace().registry() as registry:
+        move = registry.promote(
+            release,
+            expected_champion=registry.champion_digest(),
+            decision_digest=decision,
+            who=actor(),
+            why=why,
+            override=override,
+        )
+        if as_json:
+            print_json({"changed": move.changed, "champion": move.champion})
+        else:
+            screen.print(escape(move.message))
+
+
+def rollback(
+    why: Why,
+    to: Annotated[
+        str | None, typer.Option(help="A former champion; default: the one before this one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a former champion live again, in one step; needs no server.
+
+    Example: ratchet rollback --why "answers got slower in production"
+    """
+    with reported(), open_workspace().registry() as registry:
+        move = registry.rollback(to, who=actor(), why=why)
+        if as_json:
+            print_json({"changed": move.changed, "champion": move.champion})
+        else:
+            screen.print(escape(move.message))
+
+
+def releases(as_json: Json = False) -> None:
+    """List registered releases, oldest first; the live one is marked.
+
+    Example: ratchet releases
+    """
+    with reported(), open_workspace().registry() as registry:
+        rows = registry.releases()
+        if as_json:
+            print_json([_row(row) for row in rows])
+            return
+        if not rows:
+            screen.print("No release yet. The first run registers one: ratchet nightly")
+            return
+        shown = table("release", "registered", "")
+        for row in rows:
+            mark = "[green]champion[/]" if row.champion else "previous" if row.previous else ""
+            shown.add_row(escape(row.label), row.registered_at, mark)
+        screen.print(shown)
+
+
+def history(as_json: Json = False) -> None:
+    """Show what happened: registrations, evaluations, decisions, promotions and rollbacks.
+
+    Example: ratchet history
+    """
+    with reported(), open_workspace().registry() as registry:
+        events = registry.history()
+        if as_json:
+            print_json(
+                [
+                    {
+                        "id": e.id,
+                        "kind": e.kind,
+                        "at": e.at,
+                        "who": e.who,
+                        "why": e.why,
+                        "subject": e.subject,
+                        "detail": dict(e.detail),
+                    }
+                    for e in events
+                ]
+            )
+            return
+        shown = table("when", "what", "of", "who", "why")
+        for event in events:
+            kind = event.kind.replace("_", " ")
+            if event.kind == "decided":
+                kind = f"decided {event.detail['verdict']}"
+            shown.add_row(event.at, kind, event.subject[:12], event.who, escape(event.why[:90]))
+        screen.print(shown)
+
+
+def diff(old: Name, new: Name, as_json: Json = False) -> None:
+    """Compare two releases: prompt, parameters and index.
+
+    Example: ratchet diff previous champion
+    """
+    with reported(), open_workspace().registry() as registry:
+        found = registry.diff(old, new)
+        if as_json:
+            print_json(found)
+        else:
+            screen.print(escape(str(found)))
+
+
+def _row(row):  # noqa: ANN001, ANN202 - a ReleaseRow as a plain object
+    return {
+        "digest": row.digest,
+        "label": row.label,
+        "registered_at": row.registered_at,
+        "champion": row.champion,
+        "previous": row.previous,
+    }

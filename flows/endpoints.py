@@ -1,0 +1,93 @@
+"""A model version -> the open door to a server that serves exactly it."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from flows.services import vllm_url
+from flows.workspace import Workspace
+from tasks.errors import ConfigError, ServerUnavailable, WrongModel
+from tasks.evaluate.run import Progress
+from tasks.serve.cache import CallCache
+from tasks.serve.client import ModelClient
+from tasks.serve.version import ModelVersion
+from tasks.serve.vllm import VllmServer, check_served
+from tasks.serve.weights import ensure_weights
+
+
+@asynccontextmanager
+async def open_door(
+    workspace: Workspace,
+    version: ModelVersion,
+    *,
+    endpoint: str | None = None,
+    progress: Progress,
+) -> AsyncIterator[ModelClient]:
+    """Open the metered client; a local vLLM is started, or changed to this model, when needed.
+
+    Args:
+        workspace: settings and state.
+        version: the model; the server must serve exactly this one.
+        endpoint: another URL than `vllm.endpoint` of configs/services.yaml.
+        progress: told what is waited for.
+
+    Raises:
+        WrongModel: the configured endpoint serves something else.
+        ServerUnavailable: it doesn't answer.
+        SetupError: the local vLLM can't be started.
+    """
+    project = workspace.project
+    service, settings = project.services.vllm, project.evaluate
+    outside = endpoint or service.endpoint
+    url = outside or vllm_url(project)
+    key = os.environ.get(service.api_key_env)
+    if outside:
+        check_served(outside, version, key)
+    else:
+        serve_locally(workspace, version, progress)
+    with CallCache(workspace.home.room("cache")) as cache:
+        async with ModelClient(
+            url,
+            version,
+            project.models.generator(version.name).price,
+            cache=cache,
+            in_flight=settings.in_flight,
+            timeout_s=settings.timeout_s,
+            attempts=settings.attempts,
+            stop_failure_rate=settings.stop_failure_rate,
+            api_key=key,
+        ) as client:
+            yield client
+
+
+def serve_locally(workspace: Workspace, version: ModelVersion, progress: Progress) -> None:
+    """Make the local vLLM serve this version; it goes on running afterwards.
+
+    Raises:
+        ConfigError: configs/models.yaml describes another version by now.
+        SetupError: it can't be started.
+    """
+    project = workspace.project
+    url = vllm_url(project)
+    try:
+        check_served(url, version)
+    except (ServerUnavailable, WrongModel):
+        pass
+    else:
+        return
+    model = project.models.generator(version.name)
+    if version.sha256 != model.sha256:
+        raise ConfigError(
+            f"The release names weights {version.sha256!r} of {version.name!r}, but "
+            f"configs/models.yaml has {model.sha256!r}.",
+            next_step="Give the new weights a name of their own in configs/models.yaml.",
+        )
+    weights = ensure_weights(
+        version.name,
+        model,
+        room=workspace.home.room("models"),
+        progress=lambda text: progress(text, 0, 0),
+    )
+    VllmServer(project.services.vllm, workspace.home).start(
+        version, weights, progress=lambda text: progress(text, 0, 0)
+    )

@@ -1,0 +1,69 @@
+"""Evaluate one release on the suite, without a decision."""
+
+from typing import Annotated, Any
+
+from prefect import flow, get_run_logger
+from prefect.states import Completed
+from pydantic import Field
+
+from flows.policies import endpoint_limit, one_at_a_time, step
+from flows.reindex import build_wanted_index, take_snapshot
+from flows.run_name import rename_run
+from flows.services import vllm_url
+from flows.show import run_progress
+from flows.steps.evaluate import evaluate_release, plan_release
+from flows.steps.index import wanted_release
+from flows.workspace import Workspace, actor, open_workspace
+from tasks.answer.release import Release
+from tasks.digest import SHORT, Digest
+
+
+@flow(name="evaluate", log_prints=True)
+def evaluate(
+    release: Annotated[
+        str,
+        Field(
+            description="A release file, relative to the project; or a registered release: "
+            "the start of its digest, its label, champion or previous."
+        ),
+    ] = "configs/release.yaml",
+    cases: Annotated[
+        int | None, Field(gt=0, description="Evaluate only so many cases, for a quick look.")
+    ] = None,
+) -> Any:
+    """Evaluate a release; nothing is decided and the champion isn't touched."""
+    workspace, chosen = choose_release(release, cases=cases)
+    digest = evaluate_one(workspace, chosen, "evaluation")
+    # Imported here: the nightly flow is built from this one.
+    from flows.nightly import show_in_mlflow
+
+    show_in_mlflow(workspace)
+    rename_run(f"evaluate {chosen.label}: {digest[:SHORT]}")
+    return Completed(message=f"{chosen.label}: evaluation {digest[:SHORT]}", data=digest)
+
+
+def choose_release(name: str, *, cases: int | None) -> tuple[Workspace, Release]:
+    """A release by its file, indexed and registered if it wasn't; or a registered one by name."""
+    if not name.endswith((".yaml", ".yml")):
+        workspace = open_workspace(cases=cases)
+        with workspace.registry() as registry:
+            return workspace, registry.release(name)
+    workspace = open_workspace(release=name, cases=cases)
+    wanted = wanted_release(workspace, take_snapshot(workspace).digest)
+    plan_release(workspace, wanted)
+    build_wanted_index(workspace, wanted)
+    with workspace.registry() as registry:
+        registry.register(wanted, who=actor(), why=f"described by {name}")
+    return workspace, wanted
+
+
+@step("evaluate")
+def evaluate_one(workspace: Workspace, release: Release, role: str) -> Digest:
+    """Evaluate, one run an endpoint at a time; an evaluation that was finished is found again."""
+    with (
+        one_at_a_time(endpoint_limit(vllm_url(workspace.project))),
+        run_progress(role) as progress,
+    ):
+        digest = evaluate_release(workspace, release, progress)
+    get_run_logger().info("%s %s: evaluation %s", role, release.label, digest[:SHORT])
+    return digest

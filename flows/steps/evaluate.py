@@ -1,0 +1,154 @@
+"""Release -> stored evaluation: open the servers, run the plan, keep the log."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from flows.endpoints import open_door
+from flows.steps.index import open_embedder
+from flows.workspace import Workspace, actor
+from tasks.answer.prompt import load_prompt
+from tasks.answer.release import Release
+from tasks.corpus.document import Document
+from tasks.corpus.snapshot import load_snapshot
+from tasks.digest import Digest
+from tasks.errors import SuiteError
+from tasks.evaluate.log import EvalLog, save_log
+from tasks.evaluate.measures.base import MeasureContext
+from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
+from tasks.evaluate.provenance import read_provenance
+from tasks.evaluate.retrieval import RetrievalChange, RetrievalSide, compare_retrieval
+from tasks.evaluate.run import EvaluationPlan, Progress, evaluate, plan_evaluation
+from tasks.evaluate.spans import SuiteCheck, check_suite, relocate
+from tasks.evaluate.suite import Suite, load_suite
+from tasks.index.embed import Embedder
+from tasks.index.search import open_index
+from tasks.serve.version import model_version
+
+RETRIEVAL_MEASURES = ("R@{k}", "P@{k}", "nDCG@{k}", "RR")
+"""What an index is tested on before answers are generated; k is the release's top_k."""
+
+
+def plan_release(workspace: Workspace, release: Release) -> EvaluationPlan:
+    """What evaluating this release means under the current settings; nothing is spent.
+
+    Raises:
+        ConfigError: a measure, model or prompt isn't known.
+        SuiteError: the suite is malformed or doesn't fit the corpus at all.
+    """
+    project = workspace.project
+    judge = project.evaluate.judge
+    return plan_evaluation(
+        release,
+        suite_for(workspace, release),
+        project.evaluate,
+        judge=model_version(judge.model, project.models.generator(judge.model)),
+        judge_prompt=load_prompt(
+            project.prompts / f"{judge.prompt}.yaml", variables=RUBRIC_VARIABLES
+        ),
+    )
+
+
+def evaluate_release(workspace: Workspace, release: Release, progress: Progress) -> Digest:
+    """Evaluate a registered release, or find that this was done; returns the log's digest.
+
+    Raises:
+        WrongModel: the server serves another model.
+        ServerUnavailable: it doesn't answer.
+        TooManyFailures: it went away; the next run continues from what was finished.
+    """
+    room = workspace.home.room("evals")
+    plan = plan_release(workspace, release)
+    if not (room / plan.digest).is_dir():
+        save_log(asyncio.run(_evaluate(workspace, plan, progress)), room)
+    with workspace.registry() as registry:
+        registry.record_evaluation(
+            plan.digest, release=release.digest, suite=plan.suite.digest, who=actor()
+        )
+    return plan.digest
+
+
+async def _evaluate(workspace: Workspace, plan: EvaluationPlan, progress: Progress) -> EvalLog:
+    settings = workspace.project.evaluate
+    embedder = open_embedder(workspace, plan.release.embedding, progress)
+    index = open_index(workspace.home.path("index", plan.release.index_digest), embedder)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(
+            open_door(workspace, plan.release.model, progress=progress)
+        )
+        judge = client
+        if settings.judge.endpoint or plan.judge.digest != plan.release.model.digest:
+            judge = await stack.enter_async_context(
+                open_door(
+                    workspace, plan.judge, endpoint=settings.judge.endpoint, progress=progress
+                )
+            )
+        return await evaluate(
+            plan,
+            index=index,
+            client=client,
+            context=MeasureContext(
+                client=judge,
+                judge=settings.judge,
+                judge_prompt=plan.judge_prompt,
+                embedder=embedder,
+                toxicity=settings.toxicity,
+            ),
+            provenance=read_provenance(workspace.project.root),
+            progress=progress,
+        )
+
+
+def suite_for(workspace: Workspace, release: Release) -> Suite:
+    """The suite with every gold span where the release's corpus has its quote.
+
+    A quote that is gone stays in the suite: retrieval misses it, on both sides alike, and
+    `check` names it. A suite of which no quote is left belongs to another corpus.
+
+    Raises:
+        SuiteError: the file is malformed, or no gold span fits the corpus.
+    """
+    suite, documents = _suite_and_documents(workspace, release)
+    check = check_suite(suite, documents)
+    if check.n_spans and len(check.lost) == check.n_spans:
+        raise SuiteError(
+            f"None of the {check.n_spans} gold spans of suite {suite.name!r} is in the corpus.",
+            next_step="Name the suite of this corpus in configs/evaluate.yaml, or see what is "
+            "missing: ratchet suite check",
+        )
+    return relocate(suite, documents, lost="keep")
+
+
+def check(workspace: Workspace, release: Release) -> SuiteCheck:
+    """Which gold spans moved or went away in the release's corpus."""
+    return check_suite(*_suite_and_documents(workspace, release))
+
+
+def test_retrieval(
+    workspace: Workspace, old: Release, new: Release, progress: Progress
+) -> tuple[RetrievalChange, ...]:
+    """Search the suite's questions in both indexes, before a token is spent on answers."""
+    progress("test retrieval", 0, 0)
+    embedder = open_embedder(workspace, new.embedding, progress)
+    same = old.embedding_digest == new.embedding_digest
+    old_embedder = embedder if same else open_embedder(workspace, old.embedding, progress)
+    return compare_retrieval(
+        _side(workspace, old, old_embedder),
+        _side(workspace, new, embedder),
+        measures=[name.format(k=new.retrieval.top_k) for name in RETRIEVAL_MEASURES],
+    )
+
+
+def _side(workspace: Workspace, release: Release, embedder: Embedder) -> RetrievalSide:
+    return RetrievalSide(
+        suite=suite_for(workspace, release),
+        index=open_index(workspace.home.path("index", release.index_digest), embedder),
+        top_k=release.retrieval.top_k,
+    )
+
+
+def _suite_and_documents(
+    workspace: Workspace, release: Release
+) -> tuple[Suite, tuple[Document, ...]]:
+    suite = load_suite(workspace.project.root / workspace.project.evaluate.suite)
+    snapshot = load_snapshot(workspace.home.path("corpus", release.corpus_digest))
+    return suite, snapshot.documents

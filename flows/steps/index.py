@@ -1,0 +1,142 @@
+"""Settings -> stored corpus snapshot -> stored index version -> the release that is wanted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.workspace import Workspace
+from tasks.answer.generate import ANSWER_VARIABLES
+from tasks.answer.prompt import load_prompt
+from tasks.answer.release import Release
+from tasks.corpus.snapshot import load_snapshot, read_corpus, save_snapshot
+from tasks.digest import Digest
+from tasks.evaluate.run import Progress
+from tasks.index.build import build_index, index_digest
+from tasks.index.embed import Embedder, embedder_digest, load_embedder
+from tasks.index.version import load_version
+from tasks.serve.version import model_version
+from tasks.serve.weights import ensure_embedding
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRef:
+    """A stored corpus snapshot: its digest, and what reading it found."""
+
+    digest: Digest
+    documents: int
+    problems: dict[str, int]
+    """Documents that were left out, by reason; each is named in `problems.json`."""
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRef:
+    """A stored index version, and what it cost: chunks embedded now and vectors taken over."""
+
+    digest: Digest
+    chunks: int
+    embedded: int
+    reused: int
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    """Documents that differ from the index it started from."""
+
+
+def snapshot_corpus(workspace: Workspace, progress: Progress) -> SnapshotRef:
+    """Read every source and store the snapshot.
+
+    Raises:
+        CorpusError: a source can't be read at all.
+    """
+    progress("read the corpus", 0, 0)
+    snapshot = read_corpus(
+        workspace.project.corpus,
+        root=workspace.project.root,
+        progress=lambda seen: progress("read the corpus", seen, 0),
+    )
+    directory = save_snapshot(snapshot, workspace.home.room("corpus"))
+    reasons = [problem.reason for problem in snapshot.problems]
+    return SnapshotRef(
+        digest=snapshot.digest,
+        documents=len(snapshot.documents),
+        problems={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        directory=directory,
+    )
+
+
+def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
+    """Describe the release that the settings ask for, on a snapshot; nothing is built.
+
+    Raises:
+        ConfigError: the prompt is missing or has wrong variables.
+    """
+    project, wanted = workspace.project, workspace.project.release
+    embedding = embedder_digest(project.models.embedding(wanted.embedding))
+    return Release(
+        prompt=load_prompt(project.prompts / f"{wanted.prompt}.yaml", variables=ANSWER_VARIABLES),
+        model=model_version(wanted.model, project.models.generator(wanted.model)),
+        retrieval=wanted.retrieval,
+        index_digest=index_digest(corpus, wanted.chunking, embedding),
+        corpus_digest=corpus,
+        chunking=wanted.chunking,
+        embedding=wanted.embedding,
+        embedding_digest=embedding,
+    )
+
+
+def ensure_index(workspace: Workspace, release: Release, progress: Progress) -> IndexRef:
+    """Build the release's index if it isn't there, embedding only what the last one lacks.
+
+    Raises:
+        SetupError: the embedding model can't be had.
+        CorruptArtifact: the stored snapshot was changed.
+    """
+    room = workspace.home.room("index")
+    directory = room / release.index_digest
+    if directory.is_dir():
+        return IndexRef(release.index_digest, load_version(directory).n_chunks, 0, 0)
+    report = build_index(
+        load_snapshot(workspace.home.path("corpus", release.corpus_digest)),
+        release.chunking,
+        open_embedder(workspace, release.embedding, progress),
+        room=room,
+        previous=_newest_index(room, release.embedding_digest),
+        progress=lambda done, total: progress("embed", done, total),
+    )
+    diff = report.diff
+    return IndexRef(
+        digest=report.version.digest,
+        chunks=report.version.n_chunks,
+        embedded=report.embedded,
+        reused=report.reused,
+        added=diff.added if diff else (),
+        changed=diff.changed if diff else (),
+        removed=diff.removed if diff else (),
+    )
+
+
+def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedder:
+    """Load an embedding model, fetched on first use.
+
+    Raises:
+        SetupError: no source has it.
+    """
+    model = workspace.project.models.embedding(name)
+    directory = ensure_embedding(
+        name,
+        model,
+        room=workspace.home.room("models"),
+        progress=lambda text: progress(text, 0, 0),
+    )
+    return load_embedder(name, model, directory)
+
+
+def _newest_index(room: Path, embedding: Digest) -> Path | None:
+    """The index to take vectors from: the newest one of the same embedding model."""
+    manifests = sorted(
+        room.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
+    for manifest in manifests:
+        if load_version(manifest.parent).embedding_digest == embedding:
+            return manifest.parent
+    return None

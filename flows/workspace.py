@@ -1,0 +1,83 @@
+"""Where a run happens: the project's settings, its state directory and its registry."""
+
+import getpass
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry import Registry
+from tasks.config import Project, load_project
+from tasks.errors import ConfigError
+from tasks.store import Home
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Settings and state that every step works on."""
+
+    project: Project
+    home: Home
+
+    def registry(self) -> Registry:
+        """Open the registry; close it after use."""
+        return Registry(self.project.services.registry.url, self.home)
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The project's directory: `RATCHET_PROJECT`, or the nearest one above that has `configs/`.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    configured = os.environ.get("RATCHET_PROJECT")
+    begin = Path(configured) if configured else (start or Path.cwd())
+    for directory in (begin.resolve(), *begin.resolve().parents):
+        if (directory / "configs" / "release.yaml").is_file():
+            return directory
+    raise ConfigError(
+        f"No Ratchet project at or above {str(begin)!r}; expected configs/release.yaml.",
+        next_step="Run the command in the project's directory, or set RATCHET_PROJECT.",
+    )
+
+
+def open_workspace(
+    *,
+    release: str | None = None,
+    prompt: str | None = None,
+    top_k: int | None = None,
+    cases: int | None = None,
+) -> Workspace:
+    """Read the settings and apply what this run changes.
+
+    Args:
+        release: another release file than `configs/release.yaml`, relative to the project.
+        prompt: another prompt than the release file names.
+        top_k: another number of passages.
+        cases: evaluate only so many cases.
+
+    Raises:
+        ConfigError: a setting is wrong.
+    """
+    root = find_root()
+    project = load_project(root, release=root / release if release else None)
+    wanted = project.release
+    if prompt is not None:
+        wanted = wanted.model_copy(update={"prompt": prompt})
+    if top_k is not None:
+        # Validated again: model_copy would take a top_k of 0.
+        retrieval = type(wanted.retrieval).model_validate(
+            wanted.retrieval.model_dump() | {"top_k": top_k}
+        )
+        wanted = wanted.model_copy(update={"retrieval": retrieval})
+    evaluate = project.evaluate
+    if cases is not None:
+        evaluate = evaluate.model_copy(update={"cases": cases})
+    return Workspace(
+        project=project.model_copy(update={"release": wanted, "evaluate": evaluate}),
+        home=Home.find(root),
+    )
+
+
+def actor() -> str:
+    """Who runs this, for the ledger."""
+    return os.environ.get("RATCHET_ACTOR") or getpass.getuser()
