@@ -10,6 +10,7 @@ import httpx
 from tasks.config import Price, Sampling
 from tasks.errors import RatchetError
 from tasks.serve.cache import CallCache
+from tasks.serve.label import calling
 from tasks.serve.meter import CallRecord, Meter
 from tasks.serve.transport import (
     RECORD,
@@ -17,7 +18,6 @@ from tasks.serve.transport import (
     Limits,
     MeteredTransport,
     PurposeTransport,
-    calling,
 )
 from tasks.serve.version import ModelVersion
 

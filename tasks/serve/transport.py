@@ -2,15 +2,8 @@
 
 import asyncio
 import json
-import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
 from weakref import WeakValueDictionary
 
 import httpx
@@ -19,44 +12,15 @@ import tenacity
 from tasks.config import Price
 from tasks.digest import Digest
 from tasks.errors import CallFailed, TooManyFailures
+from tasks.serve.attempt import AttemptFailed, attempt, usage_of
 from tasks.serve.cache import CachedCall, CallCache, call_key
+from tasks.serve.label import CallLabel, calling, current_label
 from tasks.serve.meter import CallRecord, FairShare, Meter, Usage, call_cost
 
 RECORD = "ratchet_record"
 """Name of a response's extension that holds its CallRecord."""
 BREAKER_WINDOW = 20
-CONNECT_TIMEOUT_S = 10.0
-EXCERPT = 300
-CHAT = "/chat/completions"
 NO_USAGE = Usage(None, None, None)
-RETRIED_STATUS = frozenset({408, 429})
-
-
-@dataclass(frozen=True, slots=True)
-class CallLabel:
-    """What a call is for; travels beside the request and never in it."""
-
-    purpose: str
-    repeat: int = 0
-
-
-_label: ContextVar[CallLabel] = ContextVar("ratchet_call_label")
-
-
-@contextmanager
-def calling(*, purpose: str | None = None, repeat: int | None = None) -> Iterator[None]:
-    """Label every model call made in this block; what is None is kept from the block around it."""
-    outer = _label.get(CallLabel("unlabelled"))
-    token = _label.set(
-        CallLabel(
-            outer.purpose if purpose is None else purpose,
-            outer.repeat if repeat is None else repeat,
-        )
-    )
-    try:
-        yield
-    finally:
-        _label.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,25 +43,6 @@ class Limits:
     stop_failure_rate: float = 0.5
     """Calls are refused for good when more than this share of the last 20 calls failed."""
     backoff: Backoff = Backoff()
-
-
-class _AttemptFailed(Exception):
-    """One attempt failed; the message is fit for a user."""
-
-    def __init__(
-        self, message: str, *, retry: bool, status: int | None, retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.retry = retry
-        self.status = status
-        self.retry_after_s = retry_after_s
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    body: str
-    usage: Usage
-    latency_s: float
 
 
 class MeteredTransport(httpx.AsyncBaseTransport):
@@ -143,12 +88,12 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         """
         if request.method != "POST":
             return await self._inner.handle_async_request(request)
-        label = _label.get(CallLabel("unlabelled"))
+        label = current_label()
         body = json.loads(await request.aread())
         if body.get("stream"):
             # A stream carries no token counts, and every token is counted.
             raise self._failed(
-                label, _AttemptFailed("streams are not allowed", retry=False, status=None), 0, 0.0
+                label, AttemptFailed("streams are not allowed", retry=False, status=None), 0, 0.0
             )
         if self._cache is None:
             return await self._call(request, label, key=None)
@@ -164,7 +109,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
     def _from_cache(self, found: CachedCall, label: CallLabel) -> httpx.Response:
-        usage = _usage(json.loads(found.body))
+        usage = usage_of(json.loads(found.body))
         return self._finish(
             found.body,
             self._record(
@@ -178,17 +123,22 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         attempts = 0
         machine_s = 0.0
         try:
-            async for attempt in self._retrying():
-                with attempt:
+            async for retry in self._retrying():
+                with retry:
                     async with self._slots:
                         self._refuse_if_stopped(label)
                         attempts += 1
                         with self._share.request() as share:
                             try:
-                                answered = await self._attempt(request)
+                                answered = await attempt(
+                                    self._inner,
+                                    request,
+                                    timeout_s=self._limits.timeout_s,
+                                    secret=self._secret,
+                                )
                             finally:
                                 machine_s += share()
-        except _AttemptFailed as error:
+        except AttemptFailed as error:
             raise self._failed(label, error, attempts, machine_s) from error
         except asyncio.CancelledError:
             self._record(
@@ -212,7 +162,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
 
         def wait(state: tenacity.RetryCallState) -> float:
             error = state.outcome.exception() if state.outcome else None
-            if isinstance(error, _AttemptFailed) and error.retry_after_s is not None:
+            if isinstance(error, AttemptFailed) and error.retry_after_s is not None:
                 return min(error.retry_after_s, backoff.longest_retry_after_s)
             return exponential(state)
 
@@ -220,61 +170,13 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             stop=tenacity.stop_after_attempt(self._limits.attempts),
             wait=wait,
             retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, _AttemptFailed) and error.retry
+                lambda error: isinstance(error, AttemptFailed) and error.retry
             ),
             reraise=True,
         )
 
-    async def _attempt(self, request: httpx.Request) -> "_Answered":
-        timeout_s = self._limits.timeout_s
-        # A library's own timeout must not undercut or outlast the configured one.
-        request.extensions["timeout"] = httpx.Timeout(
-            timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S), pool=None
-        ).as_dict()
-        started = time.monotonic()
-        try:
-            async with asyncio.timeout(timeout_s):
-                response = await self._inner.handle_async_request(request)
-                try:
-                    content = await response.aread()
-                finally:
-                    await response.aclose()
-        except httpx.ConnectTimeout as error:
-            raise _AttemptFailed("no connection in time", retry=True, status=None) from error
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise _AttemptFailed(
-                f"no answer within {timeout_s:g} s", retry=True, status=None
-            ) from error
-        except httpx.TransportError as error:
-            reason = self._redact(f"{type(error).__name__}: {error}".rstrip(": "))
-            raise _AttemptFailed(
-                f"the connection failed ({reason})", retry=True, status=None
-            ) from error
-        latency_s = time.monotonic() - started
-        if response.status_code >= httpx.codes.MULTIPLE_CHOICES:
-            raise self._refused(response, content)
-        answer = _json_object(content)
-        if answer is None or (request.url.path.endswith(CHAT) and not _is_completion(answer)):
-            raise _AttemptFailed(
-                "the answer isn't that of an OpenAI-compatible server: "
-                + self._redact(content[:EXCERPT].decode("utf-8", "replace")),
-                retry=True,
-                status=response.status_code,
-            )
-        return _Answered(content.decode(), _usage(answer), latency_s)
-
-    def _refused(self, response: httpx.Response, content: bytes) -> _AttemptFailed:
-        status = response.status_code
-        text = self._redact(content.decode("utf-8", "replace")[: EXCERPT * 2])
-        return _AttemptFailed(
-            f"status {status}: {text[:EXCERPT]}",
-            retry=status >= httpx.codes.INTERNAL_SERVER_ERROR or status in RETRIED_STATUS,
-            status=status,
-            retry_after_s=_retry_after_s(response.headers.get("retry-after")),
-        )
-
     def _failed(
-        self, label: CallLabel, error: _AttemptFailed, attempts: int, machine_s: float
+        self, label: CallLabel, error: AttemptFailed, attempts: int, machine_s: float
     ) -> CallFailed:
         message = f"A model call for {label.purpose!r} failed after {attempts} attempt(s): {error}."
         # Failed attempts keep a machine busy as well; tokens that nobody reported have no price.
@@ -339,9 +241,6 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             extensions={RECORD: record},
         )
 
-    def _redact(self, text: str) -> str:
-        return text.replace(self._secret, "***") if self._secret else text
-
 
 class PurposeTransport(httpx.AsyncBaseTransport):
     """A view of the door for one library: labels its calls."""
@@ -367,46 +266,3 @@ def _next_step(status: int | None) -> str:
     if status is not None and status < httpx.codes.INTERNAL_SERVER_ERROR:
         return "Read the server's answer above: it refuses this request."
     return "Look at the server's log; `ratchet status` says whether it is up."
-
-
-def _json_object(content: bytes) -> dict[str, Any] | None:
-    try:
-        answer = json.loads(content)
-    except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None
-
-
-def _is_completion(answer: dict[str, Any]) -> bool:
-    choices = answer.get("choices")
-    return (
-        isinstance(choices, list)
-        and bool(choices)
-        and isinstance(choices[0], dict)
-        and isinstance(choices[0].get("message"), dict)
-    )
-
-
-def _usage(answer: dict[str, Any]) -> Usage:
-    usage = answer.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
-    return Usage(
-        input_tokens=usage.get("prompt_tokens"),
-        cached_tokens=details.get("cached_tokens"),
-        output_tokens=usage.get("completion_tokens"),
-    )
-
-
-def _retry_after_s(value: str | None) -> float | None:
-    """Seconds to wait by RFC 9110, section 10.2.3: a number of seconds or a date."""
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        when = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, (when.astimezone(UTC) - datetime.now(UTC)).total_seconds())
