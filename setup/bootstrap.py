@@ -5,6 +5,7 @@ Standard library only, and readable by old Pythons: this is what says that a Pyt
 
     python3 setup/bootstrap.py                       make or check both environments
     python3 setup/bootstrap.py --only main|serving   one of them
+    python3 setup/bootstrap.py --check main|serving  exit code 0 when it is whole, else 1
     python3 setup/bootstrap.py --freeze main|serving write an environment's versions to its lock
 """
 
@@ -32,10 +33,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=("main", "serving"), help="one of the two environments")
     parser.add_argument("--freeze", choices=("main", "serving"), help="write a lock and end")
+    parser.add_argument(
+        "--check", choices=("main", "serving"), help="say by the exit code whether it is whole"
+    )
     arguments = parser.parse_args()
     state = Path(os.environ.get("RATCHET_HOME") or ROOT / ".ratchet")
     (state / "logs").mkdir(parents=True, exist_ok=True)
     try:
+        if arguments.check:
+            every = environments(ROOT, find_python(), state / "logs")
+            return 0 if all(one.is_ready() for one in every if one.name == arguments.check) else 1
         if arguments.freeze:
             print("wrote", freeze(ROOT, arguments.freeze, state / "logs"))
             return 0

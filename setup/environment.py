@@ -93,7 +93,7 @@ class Environment:
             return self.step
         # pip says nothing while it writes, which takes longer than all the rest.
         written = len(list(self.directory.glob("lib/python*/site-packages/*.dist-info")))
-        return f"{self.step}, {written} of {self._total}"
+        return f"{self.step}, {min(written, self._total)} of {self._total}"
 
     def is_ready(self) -> bool:
         """Whether the environment is whole and made from what is wanted now."""

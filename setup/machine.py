@@ -79,6 +79,12 @@ def check_machine(root: Path, python: Path, *, serving: bool) -> list[str]:
             "Use a server elsewhere: set vllm.endpoint in configs/services.yaml, then: make setup "
             "ONLY=main",
         )
+    if shutil.which("lscpu") is None:
+        # vLLM asks it for the processor's layout, and doesn't start without it.
+        raise Problem(
+            "There is no lscpu on PATH, and vLLM doesn't start without it.",
+            "Install it with your system's package manager, for example: apt install util-linux",
+        )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     if memory < MEMORY_GB:
         raise Problem(

@@ -50,11 +50,14 @@ def ensure_weights(
     expected = _expected_sha256(name, model.sha256, model.sources)
     if model.format == "directory":
         return _ensure_directory(name, expected, model.sources, model.bytes, room, progress)
-    final = room / f"{expected}-bf16-v{CONVERTER_VERSION}"
+    final = room / _converted(expected)
+    # A release that serves what is there already must not wait for another one's download.
+    if found := _finished(final):
+        return found
     with locked(room / f".{expected}.lock"):
-        if final.is_dir():
-            _check_unchanged(final)
-            return final
+        if found := _finished(final):
+            return found
+        _sweep(final)
         say = _named(name, progress)
         _check_space(room, model.bytes, _DOWNLOAD_FACTOR + _GGUF_FACTOR)
         gguf, fetched = _gguf(name, expected, model, room, say)
@@ -73,6 +76,35 @@ def ensure_embedding(
 ) -> Path:
     """The directory of an embedding model that sentence-transformers reads; see ensure_weights."""
     return _ensure_directory(name, model.sha256, model.sources, None, room, progress)
+
+
+def find_weights(model: GeneratorModel, *, room: Path) -> Path | None:
+    """The finished directory of a generator's weights; None when ensure_weights has work to do.
+
+    Raises:
+        CorruptArtifact: it was changed since it was made.
+    """
+    if model.sha256 is None:
+        return None
+    return _finished(
+        room / (model.sha256 if model.format == "directory" else _converted(model.sha256))
+    )
+
+
+def find_embedding(model: EmbeddingModel, *, room: Path) -> Path | None:
+    """The finished directory of an embedding model; see find_weights."""
+    return _finished(room / model.sha256)
+
+
+def _finished(final: Path) -> Path | None:
+    if not final.is_dir():
+        return None
+    _check_unchanged(final)
+    return final
+
+
+def _converted(expected: Digest) -> str:
+    return f"{expected}-bf16-v{CONVERTER_VERSION}"
 
 
 def weights_digest(directory: Path) -> Digest:
@@ -111,9 +143,9 @@ def _ensure_directory(
     final = room / expected
     say = _named(name, progress)
     with locked(room / f".{expected}.lock"):
-        if final.is_dir():
-            _check_unchanged(final)
-            return final
+        if found := _finished(final):
+            return found
+        _sweep(final)
         _check_space(room, size, _DOWNLOAD_FACTOR)
         reasons: list[str] = []
         for source in sources:
@@ -283,6 +315,12 @@ def _corrupt(directory: Path, what: str) -> CorruptArtifact:
         f"The weights in {str(directory)!r} were changed: {what}.",
         next_step=f"rm -r '{directory}'   and run the command again: it fetches them anew",
     )
+
+
+def _sweep(final: Path) -> None:
+    """Remove what a killed process left half-made; the caller's lock says that nobody makes it."""
+    for partial in final.parent.glob(f".{final.name[:16]}.partial-*"):
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _downloads(room: Path, expected: Digest) -> Path:
