@@ -1,5 +1,7 @@
 """The `ratchet` command."""
 
+from collections.abc import Callable
+
 import typer
 
 from flows.commands import ask, gate, releases, runs, servers
@@ -16,19 +18,21 @@ app = typer.Typer(
     "Exit codes: 0 done or promoted, 1 failure, 2 bad input, 3 held, 4 rejected.",
 )
 
-for command in (servers.up, servers.down, servers.status, servers.doctor):
-    app.command(rich_help_panel="Servers")(command)
-for command in (demo, runs.nightly, runs.reindex, runs.evaluate, gate.gate):
-    app.command(rich_help_panel="Runs")(command)
-for command in (
-    ask.ask,
-    releases.releases,
-    releases.diff,
-    releases.history,
-    releases.promote,
-    releases.rollback,
-):
-    app.command(rich_help_panel="Releases")(command)
+_PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Servers": (servers.up, servers.down, servers.status, servers.doctor),
+    "Runs": (demo, runs.nightly, runs.reindex, runs.evaluate, gate.gate),
+    "Releases": (
+        ask.ask,
+        releases.releases,
+        releases.diff,
+        releases.history,
+        releases.promote,
+        releases.rollback,
+    ),
+}
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
 app.add_typer(suite, name="suite", rich_help_panel="Runs")
 app.add_typer(stage, name="stage", hidden=True)
 

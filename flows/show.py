@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -70,31 +71,31 @@ def prefect_progress(key: str) -> Iterator[Progress]:
 
     Steps call back from inside an event loop, where Prefect's blocking calls can't be made.
     """
-    latest: dict[str, tuple[int, int]] = {}
+    latest: tuple[str, int, int] | None = None
     ended = threading.Event()
 
     def publish() -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-        artifact, shown = None, ""
+        artifact: Any = None
+        shown = None
         while True:
             over = ended.wait(EVERY_S)
-            for stage, (done, total) in list(latest.items())[-1:]:
+            if latest is not None and latest != shown:
+                shown = latest
+                stage, done, total = shown
                 text, percent = f"{stage} {done}/{total}", 100.0 * done / total
-                if text == shown:
-                    continue
                 if artifact is None:
                     artifact = create_progress_artifact(percent, key=key, description=text)
                 else:
                     update_progress_artifact(artifact, percent, description=text)
-                shown = text
             if over:
                 return
 
     def show(stage: str, done: int, total: int) -> None:
+        nonlocal latest
         if total:
-            latest.pop(stage, None)
-            latest[stage] = (done, total)
+            latest = (stage, done, total)
 
     # The thread must know the run that its artifact belongs to.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(publish,), daemon=True)

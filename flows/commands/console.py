@@ -66,8 +66,9 @@ def in_prefect(workspace: Workspace, run: Callable[[], Any]) -> Any:
         environment.pop("PREFECT_API_URL")
         os.environ.pop("PREFECT_API_URL", None)
         environment["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
-    # The UI keeps every line; the terminal has bars and tables instead.
-    environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
+    if screen.is_terminal:
+        # The UI keeps every line; the terminal has bars and tables instead.
+        environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
     environment.setdefault("PREFECT_LOGGING_SERVER_LEVEL", "ERROR")
     os.environ.update(environment)
     return run()

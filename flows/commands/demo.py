@@ -81,11 +81,10 @@ def _perform(workspace: Workspace, number: int, act: Act) -> None:
 
 def _run(release: str) -> Callable[[Workspace], Outcome]:
     def play(workspace: Workspace) -> Outcome:
-        def run() -> Outcome:
+        def run() -> Any:
             from flows.nightly import nightly
 
-            outcome: Outcome = nightly(release=release)
-            return outcome
+            return nightly(release=release)
 
         outcome: Outcome = in_prefect(workspace, run)
         return outcome
@@ -96,7 +95,8 @@ def _run(release: str) -> Callable[[Workspace], Outcome]:
 def _change_document(workspace: Workspace) -> Outcome:
     _write_note(workspace, SECOND_NOTE)
     screen.print(f"[dim]A paragraph was added to {NOTE}. The deployment is triggered now.[/]")
-    return in_prefect(workspace, lambda: _trigger(workspace))
+    outcome: Outcome = in_prefect(workspace, lambda: _trigger(workspace))
+    return outcome
 
 
 def _trigger(workspace: Workspace) -> Outcome:

@@ -29,12 +29,12 @@ def decision_table(decision: GateDecision) -> RenderableType:
     """The measures that decide, or a first release's floors."""
     if not decision.comparisons:
         floors = table("measure", ">mean", ">floor", "")
-        for row in decision.floors:
+        for floor in decision.floors:
             floors.add_row(
-                row.measure,
-                significant(row.mean),
-                significant(row.floor),
-                "met" if row.met else "missed",
+                floor.measure,
+                significant(floor.mean),
+                significant(floor.floor),
+                "met" if floor.met else "missed",
             )
         return floors
     shown = table("measure", "role", ">champion", ">challenger", ">wins", ">losses", ">p", "")

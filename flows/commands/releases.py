@@ -1,5 +1,6 @@
 """`ratchet promote`, `rollback`, `releases`, `history`, `diff`: what is live, and why."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -69,7 +70,7 @@ def releases(as_json: Json = False) -> None:
     with reported(), open_workspace().registry() as registry:
         rows = registry.releases()
         if as_json:
-            print_json([_row(row) for row in rows])
+            print_json([asdict(row) for row in rows])
             return
         if not rows:
             screen.print("No release yet. The first run registers one: ratchet nightly")
@@ -124,13 +125,3 @@ def diff(old: Name, new: Name, as_json: Json = False) -> None:
             print_json(found)
         else:
             screen.print(escape(str(found)))
-
-
-def _row(row):  # noqa: ANN001, ANN202 - a ReleaseRow as a plain object
-    return {
-        "digest": row.digest,
-        "label": row.label,
-        "registered_at": row.registered_at,
-        "champion": row.champion,
-        "previous": row.previous,
-    }

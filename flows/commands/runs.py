@@ -1,6 +1,6 @@
 """`ratchet nightly`, `reindex` and `evaluate`: the flows, from the command line."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -31,13 +31,10 @@ def nightly(
     with reported():
         workspace = open_workspace(release=release, prompt=prompt, top_k=top_k, cases=cases)
 
-        def run() -> Outcome:
+        def run() -> Any:
             from flows.nightly import nightly as flow
 
-            outcome: Outcome = flow(
-                release=release, prompt=prompt, top_k=top_k, cases=cases, promote=promote
-            )
-            return outcome
+            return flow(release=release, prompt=prompt, top_k=top_k, cases=cases, promote=promote)
 
         outcome: Outcome = in_prefect(workspace, run)
         if as_json:
@@ -92,11 +89,10 @@ def evaluate(
     with reported():
         workspace = open_workspace(cases=cases)
 
-        def run() -> str:
+        def run() -> Any:
             from flows.evaluate import evaluate as flow
 
-            digest: str = flow(release=release, cases=cases)
-            return digest
+            return flow(release=release, cases=cases)
 
         digest = in_prefect(workspace, run)
         from flows.steps.decide import load_evaluation

@@ -1,5 +1,7 @@
 """`ratchet up`, `down`, `status` and `doctor`: the servers and the machine under them."""
 
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -79,7 +81,7 @@ def doctor(as_json: Json = False) -> None:
         workspace = open_workspace()
         rows = check_machine(workspace.project, workspace.home)
         if as_json:
-            print_json([vars(row) if hasattr(row, "__dict__") else row for row in rows])
+            print_json([asdict(row) for row in rows])
         else:
             shown = table("check", "state", "found", "next")
             for row in rows:
@@ -92,7 +94,7 @@ def doctor(as_json: Json = False) -> None:
 
 def _show(rows: list[ServiceStatus], *, as_json: bool) -> None:
     if as_json:
-        print_json([{**_plain(row)} for row in rows])
+        print_json([asdict(row) for row in rows])
         return
     shown = table("server", "state", "address", ">process", "log")
     for row in rows:
@@ -107,18 +109,7 @@ def _show(rows: list[ServiceStatus], *, as_json: bool) -> None:
     screen.print(shown)
 
 
-def _plain(row: ServiceStatus) -> dict[str, object]:
-    return {
-        "service": row.service,
-        "state": row.state,
-        "url": row.url,
-        "pid": row.pid,
-        "log": row.log,
-        "detail": row.detail,
-    }
-
-
-def _say(*, quiet: bool = False):  # noqa: ANN202 - a printer or nothing
+def _say(*, quiet: bool = False) -> Callable[[str], None]:
     return (lambda text: None) if quiet else (lambda text: screen.print(f"[dim]{text}[/]"))
 
 
