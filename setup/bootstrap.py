@@ -71,8 +71,7 @@ def _setup(only: str | None, logs: Path, lock: int) -> int:
     missing = [one for one in wanted if not one.is_ready()]
     if not missing:
         return 0
-    for note in check_machine(ROOT, python, serving=any(one.name == "serving" for one in missing)):
-        print("setup: note: " + note)
+    check_machine(ROOT, python, serving=any(one.name == "serving" for one in missing))
     whole = [one for one in missing if one.must_be_made()]
     if whole:
         names = " and ".join(one.directory.name for one in whole)

@@ -46,8 +46,8 @@ def find_python() -> Path:
     )
 
 
-def check_machine(root: Path, python: Path, *, serving: bool) -> list[str]:
-    """Check what an installation needs; the notes to show.
+def check_machine(root: Path, python: Path, *, serving: bool) -> None:
+    """Check what an installation needs.
 
     Args:
         root: directory that gets the environments.
@@ -72,7 +72,7 @@ def check_machine(root: Path, python: Path, *, serving: bool) -> list[str]:
             "Free some space, or clone the project to a larger disk.",
         )
     if not serving:
-        return []
+        return
     if sys.platform != "linux":
         raise Problem(
             f"vLLM's packages are made for Linux; this is {platform.system()}.",
@@ -93,7 +93,6 @@ def check_machine(root: Path, python: Path, *, serving: bool) -> list[str]:
             "Use a larger machine, or a server elsewhere: set vllm.endpoint in "
             "configs/services.yaml, then: make setup ONLY=main",
         )
-    return []
 
 
 def _runs(python: Path, code: str) -> bool:
