@@ -55,6 +55,13 @@ class Raw:
 Fault = Status | Hang | Reset | Text | Raw
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class OpenAIServer:
     """Serves `/v1/models`, `/v1/chat/completions` and nothing else, on a free local port.
 

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tasks.config import ModelsSettings, load_settings
+from tasks.serve.weights import ensure_embedding
+from tasks.store import Home
+from tests.projects import Oracle, SmallProject, make_project, ANSWER_MARK, BASELINE_MARK
+from tests.servers import OpenAIServer, free_port
 
 
 class MlflowServer:
@@ -87,3 +86,77 @@ def stopped_mlflow_server(tmp_path: Path) -> Iterator[MlflowServer]:
     server = MlflowServer(tmp_path / "mlflow")
     yield server
     server.stop()
+
+
+EMBEDDING = "all-minilm-l6-v2"
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """The developer's own weights, so that they are fetched once and not at every run."""
+    room = Home.find().room("models")
+    settings = load_settings(Path("configs/models.yaml"), ModelsSettings)
+    ensure_embedding(EMBEDDING, settings.embedding(EMBEDDING), room=room)
+    return room
+
+
+@pytest.fixture(scope="session")
+def indexed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Home:
+    """A state directory with the small project's index, embedded once for all tests."""
+    from flows.steps.index import ensure_index, snapshot_corpus, wanted_release
+    from flows.workspace import Workspace
+    from tasks.config import load_project
+
+    made = make_project(
+        tmp_path_factory.mktemp("indexed"), endpoint="http://127.0.0.1:9/v1", models=models
+    )
+    workspace = Workspace(load_project(made.root), made.home)
+    snapshot = snapshot_corpus(workspace, _silent)
+    ensure_index(workspace, wanted_release(workspace, snapshot.digest), _silent)
+    return made.home
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody sees."""
+
+
+@pytest.fixture
+def double() -> Iterator[OpenAIServer]:
+    """A model server under the test's control; it knows nothing until a project is made."""
+    with OpenAIServer(models=("double",)) as server:
+        yield server
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path,
+    models: Path,
+    indexed: Home,
+    double: OpenAIServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> SmallProject:
+    """A small project; the prompt `baseline` answers a third of its suite, `answer` all of it."""
+    made = make_project(tmp_path, endpoint=double.url, models=models, seed=indexed)
+    double.respond = Oracle(made.cases, {BASELINE_MARK: 1 / 3, ANSWER_MARK: 1.0})
+    for name in ("RATCHET_PROJECT", "RATCHET_HOME", "RATCHET_ACTOR"):
+        monkeypatch.setenv(name, made.environment[name])
+    return made
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Prefect's own test server; its URL."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        temporary_settings,
+    )
+    from prefect.testing.utilities import prefect_test_harness
+
+    quiet = {
+        PREFECT_HOME: tmp_path_factory.mktemp("prefect"),
+        PREFECT_SERVER_ANALYTICS_ENABLED: False,
+    }
+    with temporary_settings(updates=quiet), prefect_test_harness(server_startup_timeout=120):
+        yield str(PREFECT_API_URL.value())
