@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarbool import ScalarBoolean
 
 from tasks.digest import Digest, digest
 from tasks.errors import ConfigError
@@ -44,6 +45,11 @@ def load_settings(path: Path, model: type[S]) -> S:
         raise ConfigError(
             f"{path} is not UTF-8: {error}.", next_step=f"Save {path} as UTF-8."
         ) from error
+    except (YAMLError, OSError) as error:
+        # Control characters, a directory, a file that this user may not read.
+        raise ConfigError(
+            f"{path} can't be read: {error}.", next_step=f"Look at {path}."
+        ) from error
     if not isinstance(tree, CommentedMap):
         raise ConfigError(
             f"{path}:1: expected a mapping of settings, found {type(tree).__name__}.",
@@ -72,6 +78,8 @@ def _plain(node: object) -> object:
     # ruamel's scalar classes carry formatting; settings want the plain value.
     if isinstance(node, bool) or node is None:
         return node
+    if isinstance(node, ScalarBoolean):
+        return bool(node)
     for kind in (int, float, str):
         if isinstance(node, kind):
             return kind(node)
@@ -82,14 +90,17 @@ def _line_of(tree: CommentedMap, location: tuple[int | str, ...]) -> int:
     """Line, counted from 1, of the deepest part of a location that the file has."""
     node: object = tree
     line = 1
-    for part in location:
+    for depth, part in enumerate(location, start=1):
+        if isinstance(node, CommentedMap) and node.get("kind") == part and depth < len(location):
+            # The tag of a union, which may have the name of a field.
+            continue
         if isinstance(node, CommentedMap) and part in node:
             line = node.lc.key(part)[0] + 1
             node = node[part]
         elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
             line = node.lc.item(part)[0] + 1
             node = node[part]
-        # A part that the file lacks is a union's tag or a missing field: keep the parent's line.
+        # What the file lacks is a missing field or a type's name: keep the parent's line.
     return line
 
 

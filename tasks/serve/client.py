@@ -158,7 +158,7 @@ class ModelClient:
         record: CallRecord = response.extensions[RECORD]
         choice = response.json()["choices"][0]
         return Completion(
-            text=choice["message"].get("content") or "",
+            text=_whole_characters(choice["message"].get("content") or ""),
             finish_reason=choice.get("finish_reason"),
             input_tokens=record.input_tokens,
             cached_tokens=record.cached_tokens,
@@ -184,6 +184,11 @@ class ModelClient:
                 http_client=httpx.AsyncClient(transport=PurposeTransport(self._door, purpose)),
             )
         return self._libraries[purpose]
+
+
+def _whole_characters(text: str) -> str:
+    """The text with halves of characters replaced: JSON can carry them, and no file can."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def response_format(schema: dict[str, Any]) -> dict[str, Any]:
