@@ -257,7 +257,9 @@ async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(coroutine) for coroutine in work]
     except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
+        first = errors.exceptions[0]
+        # Its own cause and not the group: an error that is part of its cause can't be printed.
+        raise first from first.__cause__
     return [task.result() for task in running]
 
 
