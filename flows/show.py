@@ -1,6 +1,7 @@
 """Progress of a step -> a bar in the terminal, and a progress artifact in Prefect."""
 
 import contextvars
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from rich.progress import Progress as Bars
 
 from tasks.evaluate.run import Progress
 
-console = Console()
+console = Console(stderr=True)
+"""Standard output is for results: a script reads it."""
 EVERY_S = 5.0
 """Between two lines of one stage where there is no terminal, and between updates in Prefect."""
 
@@ -60,7 +62,7 @@ def _lines() -> Progress:
             return
         last[stage] = now
         # print and not the console: Prefect shows what a run prints among its logs.
-        print(f"  {stage}" + (f" {done}/{total}" if total else ""), flush=True)
+        print(f"  {stage}" + (f" {done}/{total}" if total else ""), file=sys.stderr, flush=True)
 
     return show
 

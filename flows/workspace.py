@@ -5,8 +5,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from registry import Registry
-from tasks.config import Project, load_project
+from tasks.config import Project, S, load_project
 from tasks.errors import ConfigError
 from tasks.store import Home
 
@@ -64,14 +66,11 @@ def open_workspace(
     if prompt is not None:
         wanted = wanted.model_copy(update={"prompt": prompt})
     if top_k is not None:
-        # Validated again: model_copy would take a top_k of 0.
-        retrieval = type(wanted.retrieval).model_validate(
-            wanted.retrieval.model_dump() | {"top_k": top_k}
-        )
+        retrieval = _changed(wanted.retrieval, "top_k", top_k)
         wanted = wanted.model_copy(update={"retrieval": retrieval})
     evaluate = project.evaluate
     if cases is not None:
-        evaluate = evaluate.model_copy(update={"cases": cases})
+        evaluate = _changed(evaluate, "cases", cases)
     return Workspace(
         project=project.model_copy(update={"release": wanted, "evaluate": evaluate}),
         home=Home.find(root),
@@ -80,4 +79,21 @@ def open_workspace(
 
 def actor() -> str:
     """Who runs this, for the ledger."""
-    return os.environ.get("RATCHET_ACTOR") or getpass.getuser()
+    if configured := os.environ.get("RATCHET_ACTOR"):
+        return configured
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a user that has no name.
+        return f"user {os.getuid()}"
+
+
+def _changed(settings: S, field: str, value: object) -> S:
+    """The settings with another value, validated: model_copy would take a top_k of 0."""
+    try:
+        return type(settings).model_validate(settings.model_dump() | {field: value})
+    except ValidationError as error:
+        raise ConfigError(
+            f"{field} is {value!r}: {error.errors()[0]['msg']}.",
+            next_step=f"Give another {field}.",
+        ) from error

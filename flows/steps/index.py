@@ -133,8 +133,9 @@ def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedd
 
 def _newest_index(room: Path, embedding: Digest) -> Path | None:
     """The index to take vectors from: the newest one of the same embedding model."""
+    # A name with a dot is a build that isn't finished, or that was killed.
     manifests = sorted(
-        room.glob("*/manifest.json"), key=lambda path: path.stat().st_mtime, reverse=True
+        room.glob("[!.]*/manifest.json"), key=lambda path: path.stat().st_mtime, reverse=True
     )
     for manifest in manifests:
         if load_version(manifest.parent).embedding_digest == embedding:

@@ -1,0 +1,66 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from flows import show
+from flows.show import prefect_progress, terminal_progress
+
+
+def test_without_a_terminal_each_stage_is_a_line_when_it_begins_and_when_it_ends(capsys):
+    with terminal_progress() as progress:
+        for done in range(101):
+            progress("answer", done, 100)
+    captured = capsys.readouterr()
+    assert captured.err == "  answer 0/100\n  answer 100/100\n"
+    # Standard output is for results.
+    assert captured.out == ""
+
+
+def test_between_two_lines_of_a_stage_some_time_passes(capsys, monkeypatch):
+    monkeypatch.setattr(show, "EVERY_S", 0.0)
+    with terminal_progress() as progress:
+        for done in range(3):
+            progress("embed", done, 9)
+    assert capsys.readouterr().err.splitlines() == ["  embed 0/9", "  embed 1/9", "  embed 2/9"]
+
+
+def test_a_stage_of_unknown_length_is_named_without_a_number(capsys):
+    with terminal_progress() as progress:
+        progress("fetching the model", 0, 0)
+    assert capsys.readouterr().err == "  fetching the model\n"
+
+
+def test_on_a_terminal_each_stage_has_a_bar_that_goes_when_all_is_done(monkeypatch):
+    drawn = io.StringIO()
+    monkeypatch.setattr(show, "console", Console(file=drawn, force_terminal=True, width=100))
+    with terminal_progress() as progress:
+        progress("retrieve", 0, 0)
+        progress("answer", 1, 4)
+        progress("answer", 4, 4)
+    assert "answer" in drawn.getvalue()
+    assert "4/4" in drawn.getvalue()
+    # Transient: the last thing written takes the bars away.
+    assert drawn.getvalue().rstrip().endswith("\x1b[2K")
+
+
+def test_a_block_that_fails_takes_its_bars_along(monkeypatch):
+    monkeypatch.setattr(show, "console", Console(file=io.StringIO(), force_terminal=True))
+
+    def fail():
+        with terminal_progress() as progress:
+            progress("answer", 1, 4)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    fail_free = io.StringIO()
+    monkeypatch.setattr(show, "console", Console(file=fail_free, force_terminal=True))
+    with terminal_progress() as progress:
+        progress("answer", 1, 1)
+    assert fail_free.getvalue()
+
+
+def test_where_nothing_of_known_length_was_done_prefect_is_not_asked():
+    with prefect_progress("nothing") as progress:
+        progress("fetching", 0, 0)
