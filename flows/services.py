@@ -9,32 +9,45 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
-from urllib.parse import urlsplit
 
-import httpx
-
+from flows.addresses import (
+    check_mlflow,
+    check_prefect,
+    mlflow_answers,
+    mlflow_url,
+    prefect_answers,
+    prefect_url,
+    service_environment,
+    vllm_url,
+)
 from tasks.config import Project
 from tasks.errors import RatchetError, ServerUnavailable, SetupError
 from tasks.serve.process import Daemon, Progress, Running, check_port
 from tasks.serve.version import model_version
-from tasks.serve.vllm import VllmServer, answers, check_served
+from tasks.serve.vllm import VllmServer, check_served
 from tasks.serve.weights import ensure_weights
 from tasks.store import Home
+
+__all__ = [
+    "SERVICES",
+    "Service",
+    "ServiceStatus",
+    "State",
+    "down",
+    "mlflow_url",
+    "prefect_url",
+    "register_deployments",
+    "service_environment",
+    "status",
+    "up",
+    "vllm_url",
+]
 
 Service = Literal["vllm", "mlflow", "prefect", "worker"]
 SERVICES: tuple[Service, ...] = get_args(Service)
 
 State = Literal["running", "starting", "stopped", "external", "unreachable"]
 
-_QUIET = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # Nine more processes, for MLflow's own scheduled judges; here Prefect schedules.
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}
-_EXTERNAL_S = 5.0
 _DEPLOY_S = 180.0
 _STAGES = {
     "mlflow": {"Creating initial MLflow database": "making the database"},
@@ -55,40 +68,6 @@ class ServiceStatus:
     log: Path | None
     detail: str = ""
     """What it serves, or why it can't be reached."""
-
-
-def prefect_url(project: Project) -> str:
-    """The Prefect API, up to `/api`."""
-    service = project.services.prefect
-    return (service.api_url or f"http://{service.host}:{service.port}/api").rstrip("/")
-
-
-def mlflow_url(project: Project) -> str:
-    """The MLflow server."""
-    service = project.services.mlflow
-    return (service.tracking_uri or f"http://{service.host}:{service.port}").rstrip("/")
-
-
-def vllm_url(project: Project) -> str:
-    """The model server, up to `/v1`."""
-    service = project.services.vllm
-    return (service.endpoint or f"http://{service.host}:{service.port}/v1").rstrip("/")
-
-
-def service_environment(project: Project, home: Home) -> dict[str, str]:
-    """The environment in which servers, workers and Prefect's commands run.
-
-    All state is below the home, nothing calls home, and clients find this project's servers.
-    """
-    return {
-        **os.environ,
-        **_QUIET,
-        "RATCHET_HOME": str(home.root),
-        "RATCHET_PROJECT": str(project.root.resolve()),
-        "PREFECT_HOME": str(home.path("prefect")),
-        "PREFECT_API_URL": prefect_url(project),
-        "MLFLOW_TRACKING_URI": mlflow_url(project),
-    }
 
 
 def up(
@@ -172,12 +151,12 @@ def status(project: Project, home: Home) -> list[ServiceStatus]:
         _look_outside("vllm", vllm_url(project), check_endpoint, detail=version.name)
         if services.vllm.endpoint
         else _look("vllm", home, VllmServer(services.vllm, home).healthy),
-        _look_outside("mlflow", mlflow_url(project), lambda: _check_mlflow(project))
+        _look_outside("mlflow", mlflow_url(project), lambda: check_mlflow(project))
         if services.mlflow.tracking_uri
-        else _look("mlflow", home, lambda: _mlflow_answers(project)),
-        _look_outside("prefect", prefect_url(project), lambda: _check_prefect(project))
+        else _look("mlflow", home, lambda: mlflow_answers(project)),
+        _look_outside("prefect", prefect_url(project), lambda: check_prefect(project))
         if services.prefect.api_url
-        else _look("prefect", home, lambda: _prefect_answers(project)),
+        else _look("prefect", home, lambda: prefect_answers(project)),
         _look("worker", home, lambda: True),
     ]
 
@@ -242,7 +221,7 @@ def _start_vllm(project: Project, home: Home, say: Progress) -> None:
 def _start_mlflow(project: Project, home: Home, say: Progress) -> None:
     service = project.services.mlflow
     if service.tracking_uri is not None:
-        _check_mlflow(project)
+        check_mlflow(project)
         return
     room = home.room("mlflow")
     command = [
@@ -258,7 +237,7 @@ def _start_mlflow(project: Project, home: Home, say: Progress) -> None:
         home=home,
         url=mlflow_url(project),
         listens=(service.host, service.port, "mlflow.port"),
-        healthy=lambda: _mlflow_answers(project),
+        healthy=lambda: mlflow_answers(project),
         timeout_s=service.start_timeout_s,
         say=say,
     )
@@ -267,7 +246,7 @@ def _start_mlflow(project: Project, home: Home, say: Progress) -> None:
 def _start_prefect(project: Project, home: Home, say: Progress) -> None:
     service = project.services.prefect
     if service.api_url is not None:
-        _check_prefect(project)
+        check_prefect(project)
     else:
         home.room("prefect")
         _start(
@@ -280,7 +259,7 @@ def _start_prefect(project: Project, home: Home, say: Progress) -> None:
             home=home,
             url=prefect_url(project),
             listens=(service.host, service.port, "prefect.port"),
-            healthy=lambda: _prefect_answers(project),
+            healthy=lambda: prefect_answers(project),
             timeout_s=service.start_timeout_s,
             say=say,
         )
@@ -361,36 +340,6 @@ def _look_outside(
     except RatchetError as error:
         return ServiceStatus(service, "unreachable", url, None, None, error.message)
     return ServiceStatus(service, "external", url, None, None, detail)
-
-
-def _mlflow_answers(project: Project) -> bool:
-    return answers(f"{mlflow_url(project)}/health")
-
-
-def _prefect_answers(project: Project) -> bool:
-    return answers(f"{prefect_url(project)}/health")
-
-
-def _check_mlflow(project: Project) -> None:
-    uri = mlflow_url(project)
-    # A database or a directory is a tracking store too, and MLflow opens it without a server.
-    if urlsplit(uri).scheme in ("http", "https"):
-        _check_outside("MLflow", f"{uri}/health", "mlflow.tracking_uri")
-
-
-def _check_prefect(project: Project) -> None:
-    _check_outside("Prefect", f"{prefect_url(project)}/health", "prefect.api_url")
-
-
-def _check_outside(what: str, url: str, setting: str) -> None:
-    try:
-        httpx.get(url, timeout=_EXTERNAL_S).raise_for_status()
-    except httpx.HTTPError as error:
-        raise ServerUnavailable(
-            f"{what} doesn't answer at {url!r}: {error}.",
-            next_step=f"Start it, or set {setting} in configs/services.yaml to null, and Ratchet "
-            "starts one.",
-        ) from error
 
 
 def _joined(failures: list[RatchetError]) -> RatchetError:

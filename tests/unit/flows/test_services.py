@@ -3,16 +3,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.services import (
-    SERVICES,
-    down,
-    mlflow_url,
-    prefect_url,
-    service_environment,
-    status,
-    up,
-    vllm_url,
-)
+from flows.addresses import mlflow_url, prefect_url, service_environment, vllm_url
+from flows.services import SERVICES, down, status, up
 from tasks.config import Project, load_project
 from tasks.errors import ServerUnavailable, SetupError
 from tasks.serve.version import model_version
