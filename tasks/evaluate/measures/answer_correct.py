@@ -15,14 +15,16 @@ MOST_WORDS = 40
 
 
 def answer_correct(case: "Case", answer: "Answer") -> float:
-    """1 for a short answer that holds the reference, or for abstaining where there is none."""
+    """1 for a short, whole answer that holds the reference; without one, for abstaining."""
     abstained = abstains(answer.text)
     if not case.answerable:
         return float(abstained)
+    # Cut at the token limit, it is no answer that somebody could be given.
+    whole = answer.finish_reason != "length"
     short = len(answer.text.split()) <= MOST_WORDS
-    return float(short and not abstained and contains(case, answer) == 1.0)
+    return float(whole and short and not abstained and contains(case, answer) == 1.0)
 
 
 ANSWER_CORRECT = AnswerMeasure(
-    "answer_correct", answer_correct, kind="binary", higher_is_better=True
+    "answer_correct", answer_correct, kind="binary", higher_is_better=True, version=2
 )
