@@ -61,7 +61,7 @@ def choose_release(name: str, *, cases: int | None) -> tuple[Workspace, Release]
 def evaluate_one(workspace: Workspace, release: Release, role: str) -> Digest:
     """Evaluate, one run an endpoint at a time; an evaluation that was finished is found again."""
     with (
-        one_at_a_time(endpoint_limit(vllm_url(workspace.project))),
+        one_at_a_time(endpoint_limit(vllm_url(workspace.project)), workspace.home),
         run_progress(role) as progress,
     ):
         digest = evaluate_release(workspace, release, progress)

@@ -193,7 +193,7 @@ def move_champion(
     workspace: Workspace, decision: DecisionRef, wanted: Release, live: Release | None
 ) -> bool:
     """Make the challenger the champion; one promotion at a time."""
-    with one_at_a_time(PROMOTION):
+    with one_at_a_time(PROMOTION, workspace.home):
         move = promote_decided(workspace, decision, wanted, live)
     get_run_logger().info(move.message)
     return move.changed

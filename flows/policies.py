@@ -1,7 +1,7 @@
 """How often a step is tried and how many run at once: what may pass is tried again."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
 
 from prefect import task
@@ -10,6 +10,7 @@ from prefect.concurrency.sync import concurrency
 
 from tasks.digest import text_digest
 from tasks.errors import Transient
+from tasks.store import Home, locked
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,15 +44,28 @@ def endpoint_limit(url: str) -> str:
 
 
 @contextmanager
-def one_at_a_time(name: str) -> Iterator[None]:
-    """Hold the only slot of a named limit, made on first use; wait while another run holds it."""
-    from prefect.client.orchestration import get_client
+def one_at_a_time(name: str, home: Home) -> Iterator[None]:
+    """Hold the only slot of a name; wait while another run holds it.
 
-    with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(name, 1)
-    # The lease ends by itself when the process dies, so a kill blocks the next run for a minute.
-    with concurrency(name, occupy=1, lease_duration=60, strict=True):
-        yield
+    On this machine that is a file lock, which a killed process lets go of at once. Where a Prefect
+    server is shared it is a limit of that server as well, made on first use and seen in its UI. A
+    run's own temporary server can't be trusted with one: killed, it forgets who holds the slot but
+    not that it is taken, and the next run would wait forever.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.settings import PREFECT_API_URL
+
+    with locked(home.path("run", f"{name}.lock")):
+        if PREFECT_API_URL.value() is None:
+            yield
+            return
+        # Two first runs at once find no limit and both make it.
+        with get_client(sync_client=True) as client, suppress(ObjectAlreadyExists):
+            client.upsert_global_concurrency_limit_by_name(name, 1)
+        # The lease of a process that died ends by itself, after a minute.
+        with concurrency(name, occupy=1, lease_duration=60, strict=True):
+            yield
 
 
 def _is_transient(_task: Any, _run: Any, state: Any) -> bool:

@@ -51,7 +51,7 @@ def promote_by_hand(
     workspace: Workspace, release: str, why: str, *, decision: str | None, override: bool
 ) -> Move:
     """Compare and swap: the champion that is live now is the one that is replaced."""
-    with one_at_a_time(PROMOTION), workspace.registry() as registry:
+    with one_at_a_time(PROMOTION, workspace.home), workspace.registry() as registry:
         move = registry.promote(
             release,
             expected_champion=registry.champion_digest(),
@@ -67,7 +67,7 @@ def promote_by_hand(
 @step("roll back")
 def roll_back(workspace: Workspace, to: str | None, why: str) -> Move:
     """Go back, if the champion is still the one that was seen."""
-    with one_at_a_time(PROMOTION), workspace.registry() as registry:
+    with one_at_a_time(PROMOTION, workspace.home), workspace.registry() as registry:
         move = registry.rollback(
             to, who=actor(), why=why, expected_champion=registry.champion_digest()
         )
