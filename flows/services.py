@@ -170,8 +170,15 @@ def register_deployments(project: Project, home: Home, progress: Progress) -> No
     if not (project.root / "prefect.yaml").is_file():
         return
     progress("prefect: registering deployments")
+    pool = project.services.prefect.work_pool
+    _prefect(project, home, "work-pool", "create", pool, "--type", "process", "--overwrite")
+    _prefect(project, home, "deploy", "--all")
+
+
+def _prefect(project: Project, home: Home, *arguments: str) -> None:
+    """Run one of Prefect's own commands against the project's server."""
     result = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        [sys.executable, "-m", "prefect", "--no-prompt", *arguments],
         cwd=project.root,
         env=service_environment(project, home),
         capture_output=True,
@@ -183,7 +190,7 @@ def register_deployments(project: Project, home: Home, progress: Progress) -> No
     if result.returncode:
         said = (result.stderr.strip() or result.stdout.strip()).splitlines()[-12:]
         raise SetupError(
-            "Prefect didn't take the deployments:\n" + "\n".join(f"  {line}" for line in said),
+            f"`prefect {' '.join(arguments)}` failed:\n" + "\n".join(f"  {line}" for line in said),
             next_step="Correct prefect.yaml, then: make up",
         )
 

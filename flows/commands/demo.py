@@ -191,8 +191,8 @@ ACTS = (
     ),
     Act(
         "a change for the worse",
-        "It sounds reasonable: tell the model to say \"I don't know\" when it isn't sure. The small\n"
-        "model gives up on questions that it could answer. The champion must survive it.",
+        "It sounds reasonable: tell the model to say \"I don't know\" when it isn't sure. The\n"
+        "small model gives up on questions that it could answer. The champion must survive it.",
         _run("configs/demo/worse.yaml"),
     ),
     Act(

@@ -24,7 +24,8 @@ def words(text: str) -> tuple[str, ...]:
     """
     plain = unicodedata.normalize("NFC", text).lower().translate(_APOSTROPHES)
     found = _WORD.findall(plain)
-    return tuple(word for word in found if word not in _ARTICLES) or tuple(found or plain.split())
+    kept = tuple(word for word in found if word not in _ARTICLES)
+    return kept or tuple(found or plain.split() or text.lower().split())
 
 
 def right_answers(case: "Case") -> tuple[tuple[str, ...], ...]:

@@ -104,6 +104,10 @@ def test_a_list_of_everything_is_not_correct() -> None:
     assert answer_correct(case(), answer("heapq.nsmallest")) == 1
 
 
+def test_an_answer_that_was_cut_is_not_correct() -> None:
+    assert answer_correct(case(), answer("heapq.nsmallest", finish_reason="length")) == 0
+
+
 @pytest.mark.parametrize("chosen", MEASURES, ids=lambda chosen: chosen.name)
 async def test_a_case_without_answer_keeps_the_reason(chosen) -> None:
     [row] = await chosen.score([result(None)], MeasureContext())
