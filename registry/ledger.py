@@ -218,7 +218,7 @@ class Ledger:
             raise PromotionConflict(
                 f"The champion is {self.pointer(connection).digest!r} now; this change was "
                 f"prepared against {expected!r}.",
-                next_step="Compare with the champion of now: ratchet run nightly",
+                next_step="Compare with the champion of now: ratchet nightly",
                 expected=expected,
                 found=self.pointer(connection).digest,
             )

@@ -250,7 +250,7 @@ class Registry(Catalog):
             raise RegistryError(
                 f"Release {release.label} can't be {done}: its index {str(directory)!r} is gone.",
                 next_step="Choose a release whose index is there, or build that index again: "
-                "ratchet run reindex",
+                "ratchet reindex",
             )
         return release.label
 

@@ -39,7 +39,7 @@ def require_evidence(
     if decision is None:
         raise RegistryError(
             f"Promoting {challenger[:SHORT]!r} needs a recorded decision PROMOTE, found none.",
-            next_step="Let the gate decide: ratchet run nightly; or override with a reason.",
+            next_step="Let the gate decide: ratchet nightly; or override with a reason.",
         )
     short = decision.subject[:SHORT]
     found = decision.detail

@@ -69,8 +69,8 @@ class Oracle:
         return case.reference if case.answerable else "I don't know."
 
 
-BASELINE_MARK, ANSWER_MARK = "helpful assistant", "Reply with the answer alone"
-"""Text that only the shipped prompt baseline, and only the shipped prompt answer, has."""
+PROMPTS = {"baseline": "Give it a try.", "answer": "Be exact."}
+"""System prompts that the double's projects have under the shipped prompts' names."""
 
 
 @dataclass
@@ -118,7 +118,7 @@ class SmallProject:
 
 
 def make_project(
-    directory: Path, *, endpoint: str | None, models: Path, seed: Home | None = None
+    directory: Path, *, endpoint: str | None, models: Path, stored: Sequence[Path] = ()
 ) -> SmallProject:
     """Make a project.
 
@@ -126,7 +126,7 @@ def make_project(
         directory: gets `project/` and `home/`.
         endpoint: the model server's URL; None leaves the shipped models and their own vLLM.
         models: directory with fetched weights, shared.
-        seed: a state directory whose snapshots and indexes are taken over.
+        stored: directories of another state directory's rooms that are taken over.
     """
     project = SmallProject(directory / "project", Home(directory / "home"))
     shutil.copytree(SHIPPED / "configs", project.root / "configs")
@@ -137,12 +137,19 @@ def make_project(
         (project.root / name).symlink_to(SHIPPED / name)
     project.home.root.mkdir(parents=True)
     project.home.path("models").symlink_to(models)
-    for room in ("corpus", "index") if seed is not None else ():
-        shutil.copytree(seed.path(room), project.home.path(room))
+    for path in stored:
+        shutil.copytree(path, project.home.path(path.parent.name, path.name))
     project.cases = _write_suite(project)
     project.write(NOTE, "# Pickling\n\nA pickle remembers the class of an object by its name.\n")
     _configure(project, endpoint)
     return project
+
+
+def write_prompt(project: SmallProject, name: str, system: str) -> None:
+    """Write configs/prompts/<name>.yaml with this system prompt."""
+    user = "{{ passages }}\n\nQuestion: {{ question }}"
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    project.edit(f"configs/prompts/{name}.yaml", description="For tests.", messages=messages)
 
 
 def _write_suite(project: SmallProject) -> tuple[Case, ...]:
@@ -170,8 +177,8 @@ def _configure(project: SmallProject, endpoint: str | None) -> None:
         "configs/evaluate.yaml",
         suite="data/suites/small.jsonl",
         measures=list(MEASURES),
-        # A call that fails is made again at once, and an evaluation without a server ends soon.
-        attempts=1,
+        # An evaluation without a server ends soon.
+        attempts=2,
     )
     (project.root / "configs" / "gate.yaml").unlink()
     project.edit("configs/gate.yaml", **POLICY)
@@ -184,5 +191,9 @@ def _configure(project: SmallProject, endpoint: str | None) -> None:
     double = {"format": "endpoint", "context_length": 8192, "price": price}
     project.edit("configs/models.yaml", generators={"double": double})
     project.edit("configs/evaluate.yaml", judge={"model": "double"})
-    for name in ("release", "baseline", "demo/worse"):
-        project.edit(f"configs/{name}.yaml", model="double")
+    for name in ("release", "baseline"):
+        project.edit(
+            f"configs/{name}.yaml", model="double", prompt="answer" if name == "release" else name
+        )
+    for name, system in PROMPTS.items():
+        write_prompt(project, name, system)

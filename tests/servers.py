@@ -128,6 +128,8 @@ class OpenAIServer:
 
 class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
+    # A client that opens more connections at once than the default of 5 would be refused some.
+    request_queue_size = 128
     double: OpenAIServer
 
     def __init__(self, *args: Any) -> None:

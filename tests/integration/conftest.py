@@ -14,7 +14,7 @@ import pytest
 from tasks.config import ModelsSettings, load_settings
 from tasks.serve.weights import ensure_embedding
 from tasks.store import Home
-from tests.projects import Oracle, SmallProject, make_project, ANSWER_MARK, BASELINE_MARK
+from tests.projects import PROMPTS, Oracle, SmallProject, make_project
 from tests.servers import OpenAIServer, free_port
 
 
@@ -101,8 +101,12 @@ def models() -> Path:
 
 
 @pytest.fixture(scope="session")
-def indexed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Home:
-    """A state directory with the small project's index, embedded once for all tests."""
+def indexed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> tuple[Path, ...]:
+    """The small project's snapshot and index, as stored directories.
+
+    They stay beside the weights: embedding is the slowest step of all, and an index that is there
+    under its digest is what this code would build.
+    """
     from flows.steps.index import ensure_index, snapshot_corpus, wanted_release
     from flows.workspace import Workspace
     from tasks.config import load_project
@@ -110,10 +114,14 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Home:
     made = make_project(
         tmp_path_factory.mktemp("indexed"), endpoint="http://127.0.0.1:9/v1", models=models
     )
-    workspace = Workspace(load_project(made.root), made.home)
+    home = Home(models.parent / "tests")
+    if not home.path("models").exists():
+        home.root.mkdir(exist_ok=True)
+        home.path("models").symlink_to(models)
+    workspace = Workspace(load_project(made.root), home)
     snapshot = snapshot_corpus(workspace, _silent)
-    ensure_index(workspace, wanted_release(workspace, snapshot.digest), _silent)
-    return made.home
+    index = ensure_index(workspace, wanted_release(workspace, snapshot.digest), _silent)
+    return snapshot.directory, home.path("index", index.digest)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -131,13 +139,13 @@ def double() -> Iterator[OpenAIServer]:
 def project(
     tmp_path: Path,
     models: Path,
-    indexed: Home,
+    indexed: tuple[Path, ...],
     double: OpenAIServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> SmallProject:
     """A small project; the prompt `baseline` answers a third of its suite, `answer` all of it."""
-    made = make_project(tmp_path, endpoint=double.url, models=models, seed=indexed)
-    double.respond = Oracle(made.cases, {BASELINE_MARK: 1 / 3, ANSWER_MARK: 1.0})
+    made = make_project(tmp_path, endpoint=double.url, models=models, stored=indexed)
+    double.respond = Oracle(made.cases, {PROMPTS["baseline"]: 1 / 3, PROMPTS["answer"]: 1.0})
     for name in ("RATCHET_PROJECT", "RATCHET_HOME", "RATCHET_ACTOR"):
         monkeypatch.setenv(name, made.environment[name])
     return made
