@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from flows.services import vllm_url
+from flows.addresses import vllm_url
 from flows.workspace import Workspace
 from tasks.errors import ConfigError, ServerUnavailable, WrongModel
 from tasks.evaluate.run import Progress

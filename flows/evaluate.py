@@ -6,10 +6,10 @@ from prefect import flow, get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
+from flows.addresses import vllm_url
 from flows.policies import endpoint_limit, one_at_a_time, step
 from flows.reindex import build_wanted_index, take_snapshot
 from flows.run_name import rename_run
-from flows.services import vllm_url
 from flows.show import run_progress
 from flows.steps.evaluate import evaluate_release, plan_release
 from flows.steps.index import wanted_release

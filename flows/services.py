@@ -28,21 +28,6 @@ from tasks.serve.vllm import VllmServer, check_served
 from tasks.serve.weights import ensure_weights
 from tasks.store import Home
 
-__all__ = [
-    "SERVICES",
-    "Service",
-    "ServiceStatus",
-    "State",
-    "down",
-    "mlflow_url",
-    "prefect_url",
-    "register_deployments",
-    "service_environment",
-    "status",
-    "up",
-    "vllm_url",
-]
-
 Service = Literal["vllm", "mlflow", "prefect", "worker"]
 SERVICES: tuple[Service, ...] = get_args(Service)
 

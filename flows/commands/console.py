@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows.services import prefect_url, service_environment
+from flows.addresses import prefect_url, service_environment
 from flows.workspace import Workspace
 from tasks.errors import RatchetError
 from tasks.serve.vllm import answers

@@ -10,10 +10,11 @@ from typing import Any
 from rich.markup import escape
 from rich.rule import Rule
 
+from flows.addresses import mlflow_url, prefect_url
 from flows.commands.console import in_prefect, reported, screen
 from flows.commands.measures import outcome_lines
 from flows.outcome import STATE_NAMES, Outcome, Word
-from flows.services import mlflow_url, prefect_url, up
+from flows.services import up
 from flows.workspace import Workspace, open_workspace
 from tasks.errors import Terminal
 from tasks.store import write_atomic, write_json
@@ -179,25 +180,25 @@ def _played(workspace: Workspace) -> dict[str, dict[str, Any]]:
 ACTS = (
     Act(
         "the first release",
-        "The documentation strings of Python's standard library are read, chunked, embedded and\n"
+        "The documentation strings of Python's standard library are read, chunked, embedded and "
         "indexed. A plain prompt is evaluated; if it reaches the policy's floors, it goes live.",
         _run("configs/baseline.yaml"),
     ),
     Act(
         "a better prompt",
-        "configs/release.yaml names another prompt. Both answer the same questions; the gate\n"
+        "configs/release.yaml names another prompt. Both answer the same questions; the gate "
         "compares them case by case.",
         _run("configs/release.yaml"),
     ),
     Act(
         "a change for the worse",
-        "It sounds reasonable: tell the model to say \"I don't know\" when it isn't sure. The\n"
+        "It sounds reasonable: tell the model to say \"I don't know\" when it isn't sure. The "
         "small model gives up on questions that it could answer. The champion must survive it.",
         _run("configs/demo/worse.yaml"),
     ),
     Act(
         "a document changes",
-        "The nightly flow, started on Prefect's worker as the schedule does it, notices, embeds\n"
+        "The nightly flow, started on Prefect's worker as the schedule does it, notices, embeds "
         "just what changed, tests retrieval on the old and the new index, and decides.",
         _change_document,
     ),

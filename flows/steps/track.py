@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flows.services import mlflow_url
+from flows.addresses import mlflow_url
 from flows.workspace import Workspace
 from tasks.digest import Digest
 from tasks.track.decisions import log_pending_decisions

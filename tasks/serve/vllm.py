@@ -96,7 +96,8 @@ class VllmServer:
 
     def stop(self) -> bool:
         """Stop the server and its workers; False when there was none."""
-        return self.daemon.stop()
+        # With requests in flight it waits for connections although its engine is gone.
+        return self.daemon.stop(grace_s=10)
 
     def healthy(self) -> bool:
         """Whether a server answers at the address."""
