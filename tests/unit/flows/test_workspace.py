@@ -38,14 +38,15 @@ def test_a_workspace_has_the_settings_of_the_files_and_its_state_beside_them(pro
 
 
 def test_a_run_may_change_release_prompt_passages_and_cases(project):
+    project.edit("baseline", retrieval={"top_k": 1})
     changed = open_workspace(
-        release="configs/demo/worse.yaml", prompt="baseline", top_k=7, cases=2
+        release="configs/baseline.yaml", prompt="answer", top_k=7, cases=2
     ).project
-    assert changed.release.prompt == "baseline"
+    assert changed.release.prompt == "answer"
     assert changed.release.retrieval.top_k == 7
     assert changed.evaluate.cases == 2
     assert changed.release.chunking == open_workspace().project.release.chunking
-    assert open_workspace(release="configs/demo/worse.yaml").project.release.retrieval.top_k == 1
+    assert open_workspace(release="configs/baseline.yaml").project.release.retrieval.top_k == 1
 
 
 @pytest.mark.parametrize("change", [{"top_k": 0}, {"top_k": 101}, {"cases": 0}, {"cases": -3}])
