@@ -2,6 +2,8 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 
 from flows.endpoints import open_door
 from flows.steps.index import open_embedder
@@ -12,7 +14,7 @@ from tasks.corpus.document import Document
 from tasks.corpus.snapshot import load_snapshot
 from tasks.digest import Digest
 from tasks.errors import SuiteError
-from tasks.evaluate.log import EvalLog, save_log
+from tasks.evaluate.log import EvalLog, load_log, save_log
 from tasks.evaluate.measures.base import MeasureContext
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
 from tasks.evaluate.provenance import read_provenance
@@ -51,13 +53,16 @@ def plan_release(workspace: Workspace, release: Release) -> EvaluationPlan:
 def evaluate_release(workspace: Workspace, release: Release, progress: Progress) -> Digest:
     """Evaluate a registered release, or find that this was done; returns the log's digest.
 
+    An evaluation that lost calls, to a server that was away for a while, is made again: only the
+    lost calls are. When the same ones are lost again, it counts.
+
     Raises:
         WrongModel: the server serves another model.
         ServerUnavailable: it doesn't answer.
         TooManyFailures: it went away; the next run continues from what was finished.
     """
     room = workspace.home.room("evals")
-    plan = plan_release(workspace, release)
+    plan = _next_attempt(plan_release(workspace, release), room)
     if not (room / plan.digest).is_dir():
         save_log(asyncio.run(_evaluate(workspace, plan, progress)), room)
     with workspace.registry() as registry:
@@ -65,6 +70,17 @@ def evaluate_release(workspace: Workspace, release: Release, progress: Progress)
             plan.digest, release=release.digest, suite=plan.suite.digest, who=actor()
         )
     return plan.digest
+
+
+def _next_attempt(plan: EvaluationPlan, room: Path) -> EvaluationPlan:
+    """The attempt that counts, or the first one that was never made."""
+    before: frozenset[tuple[str, str]] = frozenset()
+    while (room / plan.digest).is_dir():
+        lost = load_log(room / plan.digest).lost_calls()
+        if not lost or lost == before:
+            break
+        plan, before = replace(plan, attempt=plan.attempt + 1), lost
+    return plan
 
 
 async def _evaluate(workspace: Workspace, plan: EvaluationPlan, progress: Progress) -> EvalLog:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tasks.answer.generate import Answer
 from tasks.config import Settings
 from tasks.digest import Digest
-from tasks.errors import CorruptArtifact
+from tasks.errors import CallFailed, CorruptArtifact
 from tasks.evaluate.measures.base import CaseResult, Score, ScoringFailure
 from tasks.evaluate.suite import Case, Span
 from tasks.index.search import Retrieved
@@ -88,6 +88,17 @@ class EvalLog:
     def values(self, measure: str) -> dict[str, float]:
         """Finite values of a measure by case id; a case that failed isn't in it."""
         return {score.case_id: score.value for score in self.scores if score.measure == measure}
+
+    def lost_calls(self) -> frozenset[tuple[str, str]]:
+        """Case and measure of every row that has no value because a model call failed.
+
+        Another evaluation may have them; what a model said and nobody could read stays as it is.
+        """
+        return frozenset(
+            (row.case_id, row.measure)
+            for row in self.failures
+            if row.error_type == CallFailed.__name__
+        )
 
     def failed(self, measure: str) -> dict[str, ScoringFailure]:
         """Failures of a measure by case id."""

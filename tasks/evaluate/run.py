@@ -48,6 +48,8 @@ class EvaluationPlan:
     judged_cases: tuple[str, ...]
     toxicity: Toxicity
     seed: int
+    attempt: int = 0
+    """Counts evaluations of the same plan: one that lost calls may be made again, as another."""
 
     @property
     def judge_digest(self) -> Digest:
@@ -67,17 +69,15 @@ class EvaluationPlan:
     @property
     def digest(self) -> Digest:
         """Identity of the evaluation."""
-        return digest(
-            "evaluation",
-            1,
-            {
-                "release": self.release.digest,
-                "suite": self.suite.digest,
-                "judge": self.judge_digest,
-                "measures": [[m.name, m.version] for m in self.measures],
-                "toxicity": self.toxicity.model_dump(mode="json"),
-            },
-        )
+        content = {
+            "release": self.release.digest,
+            "suite": self.suite.digest,
+            "judge": self.judge_digest,
+            "measures": [[m.name, m.version] for m in self.measures],
+            "toxicity": self.toxicity.model_dump(mode="json"),
+        }
+        again = {"attempt": self.attempt} if self.attempt else {}
+        return digest("evaluation", 1, content | again)
 
 
 def plan_evaluation(

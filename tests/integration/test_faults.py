@@ -79,7 +79,7 @@ def test_nonsense_silence_and_an_empty_answer_are_recorded_and_stop_nothing(proj
     assert "no answer within 1 s" in page
 
 
-def test_a_challenger_with_many_failures_is_held_however_good_the_rest_is(project, double):
+def test_a_challenger_with_many_failures_is_held_until_the_lost_calls_are_made(project, double):
     nightly(release=FIRST)
     project.edit("configs/evaluate.yaml", in_flight=1, attempts=1, timeout_s=0.5)
     double.faults.extend([Hang(1)] * 3)
@@ -88,6 +88,11 @@ def test_a_challenger_with_many_failures_is_held_however_good_the_rest_is(projec
     assert "Too many scores failed" in state.message
     with Registry(None, project.home) as registry:
         assert registry.champion().prompt.name == "baseline"
+
+    sent = len(double.requests)
+    state = nightly(return_state=True)
+    assert state.name == "Promoted"
+    assert len(double.requests) - sent == 3
 
 
 def test_an_evaluation_made_while_mlflow_was_down_is_logged_by_the_next_run(

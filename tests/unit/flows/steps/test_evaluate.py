@@ -70,7 +70,7 @@ def test_an_evaluation_that_was_finished_is_found_again_and_stands_in_the_ledger
     workspace, release
 ):
     plan = plan_release(workspace, release)
-    log = make_log(release)
+    log = make_log(release, failed=0)
     manifest = log.manifest.model_copy(update={"digest": plan.digest})
     save_log(replace(log, manifest=manifest), workspace.home.room("evals"))
     assert evaluate_release(workspace, release, silent) == plan.digest
