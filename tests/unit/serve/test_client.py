@@ -156,9 +156,9 @@ async def test_what_is_transient_is_tried_again(server: OpenAIServer, fault: Fau
 async def test_a_call_that_hangs_is_given_up_in_time_and_tried_again(server: OpenAIServer) -> None:
     server.faults.append(Hang(5))
     started = time.monotonic()
-    async with client(server, timeout_s=0.1) as door:
+    async with client(server, timeout_s=0.5) as door:
         await door.chat(QUESTION, purpose="answer")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 4
     assert len(server.requests) == 2
 
 
