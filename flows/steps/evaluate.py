@@ -13,7 +13,7 @@ from tasks.answer.release import Release
 from tasks.corpus.document import Document
 from tasks.corpus.snapshot import load_snapshot
 from tasks.digest import Digest
-from tasks.errors import SuiteError
+from tasks.errors import ConfigError, SuiteError
 from tasks.evaluate.log import EvalLog, load_log, save_log
 from tasks.evaluate.measures.base import MeasureContext
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
@@ -39,6 +39,14 @@ def plan_release(workspace: Workspace, release: Release) -> EvaluationPlan:
     """
     project = workspace.project
     judge = project.evaluate.judge
+    one_server = project.services.vllm.endpoint is None and judge.endpoint is None
+    if one_server and judge.model != release.model.name:
+        raise ConfigError(
+            f"The judge is {judge.model!r} and the release's model {release.model.name!r}, but "
+            "the vLLM that Ratchet starts serves one model.",
+            next_step="Start a server for the judge and set judge.endpoint in "
+            "configs/evaluate.yaml, or name one model in both.",
+        )
     return plan_evaluation(
         release,
         suite_for(workspace, release),
