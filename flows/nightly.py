@@ -204,7 +204,7 @@ def _outcome(wanted: Release, decision: DecisionRef, index: IndexRef, *, promote
     return Outcome(
         verdict=verdict,
         release=wanted.label,
-        message=f"{wanted.label}: {decision.verdict}. {decision.reasons[0]}",
+        message=f"{wanted.label}: {decision.reasons[0]}",
         promoted=promoted,
         reasons=decision.reasons,
         embedded=index.embedded,

@@ -67,4 +67,7 @@ def outcome_lines(workspace: Workspace, outcome: Outcome) -> Iterator[Renderable
             yield f"  {reason.verdict}: {escape(reason.text)}"
             if reason.next_step:
                 yield f"    {escape(reason.next_step)}"
-    yield f"[dim]Report: {outcome.page}[/]"
+    if outcome.page is not None:
+        root = workspace.project.root
+        page = outcome.page.relative_to(root) if outcome.page.is_relative_to(root) else outcome.page
+        yield f"[dim]Report: {page}[/]"
