@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,9 +105,14 @@ class SmallProject:
         path.write_text(text, encoding="utf-8")
 
     @property
+    def ratchet(self) -> Path:
+        """The command, of the environment in which the tests run."""
+        return Path(sys.executable).with_name("ratchet")
+
+    @property
     def environment(self) -> dict[str, str]:
         """For processes that work on this project."""
-        path = f"{SHIPPED / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        path = f"{self.ratchet.parent}{os.pathsep}{os.environ['PATH']}"
         return os.environ | {
             "RATCHET_PROJECT": str(self.root),
             "RATCHET_HOME": str(self.home.root),

@@ -66,6 +66,9 @@ def in_prefect(workspace: Workspace, run: Callable[[], Any]) -> Any:
         environment.pop("PREFECT_API_URL")
         os.environ.pop("PREFECT_API_URL", None)
         environment["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "true"
+        # The first start makes a database, which takes longer than Prefect waits when the machine
+        # is busy.
+        environment.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     if screen.is_terminal:
         # The UI keeps every line; the terminal has bars and tables instead.
         environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
