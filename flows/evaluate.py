@@ -20,18 +20,16 @@ from tasks.digest import SHORT, Digest
 
 @flow(name="evaluate", log_prints=True)
 def evaluate(
-    release: Annotated[
-        str,
-        Field(
-            description="A release file, relative to the project; or a registered release: "
-            "the start of its digest, its label, champion or previous."
-        ),
-    ] = "configs/release.yaml",
-    cases: Annotated[
-        int | None, Field(gt=0, description="Evaluate only so many cases, for a quick look.")
-    ] = None,
+    release: str = "configs/release.yaml",
+    cases: Annotated[int | None, Field(gt=0)] = None,
 ) -> Any:
-    """Evaluate a release; nothing is decided and the champion isn't touched."""
+    """Evaluate a release; nothing is decided and the champion isn't touched.
+
+    Args:
+        release: A release file, relative to the project; or a registered release: the start of
+            its digest, its label, champion or previous.
+        cases: Evaluate only so many cases, for a quick look.
+    """
     workspace, chosen = choose_release(release, cases=cases)
     digest = evaluate_one(workspace, chosen, "evaluation")
     # Imported here: the nightly flow is built from this one.

@@ -33,26 +33,23 @@ from tasks.gate.decision import GateDecision
 
 @flow(name="nightly", log_prints=True)
 def nightly(
-    release: Annotated[
-        str, Field(description="Release file, relative to the project.")
-    ] = "configs/release.yaml",
-    prompt: Annotated[
-        str | None, Field(description="Another prompt of configs/prompts/, without .yaml.")
-    ] = None,
-    top_k: Annotated[
-        int | None, Field(gt=0, le=100, description="Another number of retrieved passages.")
-    ] = None,
-    cases: Annotated[
-        int | None, Field(gt=0, description="Evaluate only so many cases, for a quick look.")
-    ] = None,
-    promote: Annotated[
-        bool, Field(description="Move the champion when the gate says PROMOTE.")
-    ] = True,
+    release: str = "configs/release.yaml",
+    prompt: str | None = None,
+    top_k: Annotated[int | None, Field(gt=0, le=100)] = None,
+    cases: Annotated[int | None, Field(gt=0)] = None,
+    promote: bool = True,
 ) -> Any:
     """Judge the wanted release against the live one, case by case.
 
     The champion moves only when the gate finds the evidence; everything else leaves it untouched.
     Killed anywhere, the next run continues from what is stored.
+
+    Args:
+        release: Release file, relative to the project.
+        prompt: Another prompt of configs/prompts/, without .yaml.
+        top_k: Another number of retrieved passages.
+        cases: Evaluate only so many cases, for a quick look.
+        promote: Move the champion when the gate says PROMOTE.
     """
     workspace = open_workspace(release=release, prompt=prompt, top_k=top_k, cases=cases)
     outcome = run_nightly(workspace, promote=promote)

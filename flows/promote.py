@@ -11,36 +11,32 @@ from flows.run_name import rename_run
 from flows.workspace import Workspace, actor, open_workspace
 from registry import Move
 
+Words = Annotated[str, Field(min_length=1)]
+
 
 @flow(name="promote", log_prints=True)
-def promote(
-    release: Annotated[
-        str, Field(description="The start of a release's digest, or its label.", min_length=1)
-    ],
-    why: Annotated[str, Field(description="The reason that the ledger keeps.", min_length=1)],
-    decision: Annotated[
-        str | None,
-        Field(description="The start of the digest of a decision PROMOTE for this release."),
-    ] = None,
-    override: Annotated[
-        bool, Field(description="Promote without such a decision; recorded as an override.")
-    ] = False,
-) -> Any:
-    """Make a registered release the champion."""
+def promote(release: Words, why: Words, decision: str | None = None, override: bool = False) -> Any:
+    """Make a registered release the champion.
+
+    Args:
+        release: The start of a release's digest, or its label.
+        why: The reason that the ledger keeps.
+        decision: The start of the digest of a decision PROMOTE for this release.
+        override: Promote without such a decision; recorded as an override.
+    """
     move = promote_by_hand(open_workspace(), release, why, decision=decision, override=override)
     rename_run(f"promote: {move.message}")
     return Completed(message=move.message, data=move.champion)
 
 
 @flow(name="rollback", log_prints=True)
-def rollback(
-    why: Annotated[str, Field(description="The reason that the ledger keeps.", min_length=1)],
-    to: Annotated[
-        str | None,
-        Field(description="A former champion; empty: the one before the live one."),
-    ] = None,
-) -> Any:
-    """Make a former champion live again; needs neither vLLM nor MLflow."""
+def rollback(why: Words, to: str | None = None) -> Any:
+    """Make a former champion live again; needs neither vLLM nor MLflow.
+
+    Args:
+        why: The reason that the ledger keeps.
+        to: A former champion; empty: the one before the live one.
+    """
     move = roll_back(open_workspace(), to, why)
     rename_run(f"rollback: {move.message}")
     return Completed(message=move.message, data=move.champion)

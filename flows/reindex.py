@@ -1,11 +1,10 @@
 """Re-index alone: read the corpus, embed what changed, store the version; nothing goes live."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_table_artifact
 from prefect.states import Completed
-from pydantic import Field
 
 from flows.policies import step
 from flows.run_name import rename_run
@@ -22,12 +21,12 @@ from tasks.answer.release import Release
 
 
 @flow(name="reindex", log_prints=True)
-def reindex(
-    release: Annotated[
-        str, Field(description="Release file, relative to the project.")
-    ] = "configs/release.yaml",
-) -> Any:
-    """Build the index that the release file asks for; the champion isn't touched."""
+def reindex(release: str = "configs/release.yaml") -> Any:
+    """Build the index that the release file asks for; the champion isn't touched.
+
+    Args:
+        release: Release file, relative to the project.
+    """
     workspace = open_workspace(release=release)
     snapshot = take_snapshot(workspace)
     index = build_wanted_index(workspace, wanted_release(workspace, snapshot.digest))
