@@ -154,7 +154,7 @@ def _epilogue(workspace: Workspace, seconds: float) -> None:
     screen.print(f"  Reports   {workspace.home.path('decisions')}/*/report.html\n")
     screen.print("What to type next:\n")
     for line in (
-        '.venv/bin/ratchet ask "Which function gives the k smallest items of an iterable?"',
+        '.venv/bin/ratchet ask "What removes the common indentation from a triple-quoted text?"',
         ".venv/bin/ratchet diff previous champion",
         ".venv/bin/ratchet history",
         '.venv/bin/ratchet rollback --why "just to see it"',
