@@ -11,12 +11,13 @@ from tasks.serve.vllm import answers
 from tasks.store import Home
 
 _EXTERNAL_S = 5.0
+_LEASES = "prefect.server.concurrency.lease_storage.filesystem"
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
     # Kept in memory, a restarted server would forget who holds a limit but not that it is taken.
-    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": _LEASES,
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # Nine more processes, for MLflow's own scheduled judges; here Prefect schedules.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
