@@ -126,7 +126,7 @@ def test_an_outcome_is_verdict_measures_reasons_and_where_the_report_is(
     assert "answer_correct" in shown
     # What has no vote isn't in the short table.
     assert "latency_s" not in shown
-    assert str(ref.page) in shown.replace("\n", "")
+    assert str(ref.page.relative_to(workspace.project.root)) in shown.replace("\n", "")
 
 
 def test_an_outcome_without_a_decision_is_one_line(workspace, capsys):
