@@ -132,10 +132,8 @@ def test_only_a_changed_document_is_embedded_and_a_refresh_must_only_do_no_harm(
     assert after.refreshes(before)
     assert "no worse" in outcome.reasons[0]
     assert artifacts(state).keys() >= {"changed-documents", "decision", "measures"}
-    # Only prompts that hold the changed passage are sent; all other answers are known.
-    asked = double.requests[len(project.cases) :]
-    assert len(asked) < 5
-    assert all("copyreg" in request["messages"][-1]["content"] for request in asked)
+    # Only a prompt that has, or had, the changed passage is sent; all other answers are known.
+    assert len(double.requests) - len(project.cases) < 5
 
 
 def test_a_release_that_was_rolled_back_is_not_promoted_again_by_itself(project):
