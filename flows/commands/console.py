@@ -71,7 +71,7 @@ def in_prefect(workspace: Workspace, run: Callable[[], Any]) -> Any:
         environment.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
     if screen.is_terminal:
         # The UI keeps every line; the terminal has bars and tables instead.
-        environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
+        environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     environment.setdefault("PREFECT_LOGGING_SERVER_LEVEL", "ERROR")
     os.environ.update(environment)
     return run()

@@ -8,6 +8,7 @@ from rich.markup import escape
 from flows.commands.console import Json, in_prefect, print_json, reported, screen
 from flows.commands.measures import means_table, outcome_lines
 from flows.outcome import EXIT_CODES, Outcome
+from flows.steps.evaluate import check_settings
 from flows.workspace import open_workspace
 
 Release = Annotated[str, typer.Option(help="Release file, relative to the project.")]
@@ -30,6 +31,7 @@ def nightly(
     """
     with reported():
         workspace = open_workspace(release=release, prompt=prompt, top_k=top_k, cases=cases)
+        check_settings(workspace)
 
         def run() -> Any:
             from flows.nightly import nightly as flow

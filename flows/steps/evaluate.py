@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.endpoints import open_door
 from flows.steps.index import open_embedder
 from flows.workspace import Workspace, actor
+from tasks.answer.generate import ANSWER_VARIABLES
 from tasks.answer.prompt import load_prompt
 from tasks.answer.release import Release
 from tasks.corpus.document import Document
@@ -15,6 +16,7 @@ from tasks.corpus.snapshot import load_snapshot
 from tasks.digest import Digest
 from tasks.errors import ConfigError, SuiteError
 from tasks.evaluate.log import EvalLog, load_log, save_log
+from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import MeasureContext
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
 from tasks.evaluate.provenance import read_provenance
@@ -22,6 +24,7 @@ from tasks.evaluate.retrieval import RetrievalChange, RetrievalSide, compare_ret
 from tasks.evaluate.run import EvaluationPlan, Progress, evaluate, plan_evaluation
 from tasks.evaluate.spans import SuiteCheck, check_suite, relocate
 from tasks.evaluate.suite import Suite, load_suite
+from tasks.gate.policy import load_policy
 from tasks.index.embed import Embedder
 from tasks.index.search import open_index
 from tasks.serve.version import model_version
@@ -56,6 +59,24 @@ def plan_release(workspace: Workspace, release: Release) -> EvaluationPlan:
             project.prompts / f"{judge.prompt}.yaml", variables=RUBRIC_VARIABLES
         ),
     )
+
+
+def check_settings(workspace: Workspace) -> None:
+    """Read every file that a nightly run will need, before anything is started.
+
+    Raises:
+        ConfigError: a prompt, a measure or the policy is missing or wrong.
+        SuiteError: the suite is.
+    """
+    project = workspace.project
+    load_prompt(project.prompts / f"{project.release.prompt}.yaml", variables=ANSWER_VARIABLES)
+    load_prompt(
+        project.prompts / f"{project.evaluate.judge.prompt}.yaml", variables=RUBRIC_VARIABLES
+    )
+    load_suite(project.root / project.evaluate.suite)
+    for name in project.evaluate.measures:
+        measure(name)
+    load_policy(project.gate_policy)
 
 
 def evaluate_release(workspace: Workspace, release: Release, progress: Progress) -> Digest:
