@@ -2,7 +2,7 @@
 
 RATCHET := .venv/bin/ratchet
 .DEFAULT_GOAL := help
-.PHONY: help setup up down demo test lint format unit bench clean
+.PHONY: help setup up down demo test lint format unit clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,10 +36,6 @@ format: setup ## Format the code and mend what can be mended by itself
 
 unit: setup ## Run the tests that need no server; seconds
 	@.venv/bin/pytest tests/unit
-
-bench: setup ## Run one benchmark: make bench NAME=P1
-	@test -n "$(NAME)" || { echo "Which one? For example: make bench NAME=P1"; exit 2; }
-	@.venv/bin/python -m benchmarks $(NAME)
 
 clean: ## Remove caches; environments and .ratchet/ (state, weights) stay
 	@find . -path ./.venv -prune -o -path ./.venv-serve -prune -o -path ./.ratchet -prune -o \
