@@ -123,13 +123,15 @@ def _pieces(text: str, limit: int, size: Callable[[int, int], int]) -> Iterator[
     while pending:
         start, end, rank = pending.pop()
         tokens = size(start, end)
-        if tokens <= limit or end - start == 1:
+        # Blanks stay with the characters before them: alone they would be an empty passage.
+        length = len(text[start:end].rstrip())
+        if tokens <= limit or length == 1:
             yield _Piece(start, end, tokens, end in paragraphs)
         elif rank <= _WORD:
             parts = [(*cut, rank + 1) for cut in _cuts(gaps, start, end, rank)]
             pending.extend(reversed(parts))
         else:
-            middle = (start + end) // 2
+            middle = start + length // 2
             pending += [(middle, end, rank), (start, middle, rank)]
 
 

@@ -2,7 +2,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tasks.config import Chunking
@@ -50,6 +50,7 @@ texts = st.one_of(
     overlap=st.floats(0, 0.5),
     counter=st.sampled_from(sorted(COUNTERS)),
 )
+@example(text="\x80 \x80", max_tokens=1, overlap=0.0, counter="bytes")
 def test_chunks_are_exact_spans_that_cover_the_document(
     text: str, max_tokens: int, overlap: float, counter: str
 ):
