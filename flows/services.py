@@ -271,7 +271,7 @@ def _start_worker(project: Project, home: Home, say: Progress) -> None:
         home=home,
         url=prefect_url(project),
         listens=None,
-        healthy=lambda: "started!" in daemon.log_tail(),
+        healthy=lambda: daemon.has_logged("started!"),
         timeout_s=service.start_timeout_s,
         say=say,
     )

@@ -171,6 +171,14 @@ class Daemon:
             self.pid_file.unlink(missing_ok=True)
         return stopped
 
+    def has_logged(self, text: str) -> bool:
+        """Whether the process has written this text since it was started, however long ago."""
+        try:
+            with self.log.open(encoding="utf-8", errors="replace") as lines:
+                return any(text in line for line in lines)
+        except FileNotFoundError:
+            return False
+
     def log_tail(self, lines: int = 12) -> str:
         """The last lines of the log, cut to a readable width."""
         try:

@@ -23,6 +23,9 @@ def test_servers_come_up_together_stay_up_and_go_down(tmp_path: Path) -> None:
         rows = up(settings, home, said.append, only=["mlflow", "prefect", "worker"])
         assert {row.state for row in rows} == {"running"}
         first = {row.service: row.pid for row in rows}
+        # A worker that has run for a night has its first lines far behind it.
+        with (home.root / "logs" / "worker.log").open("a", encoding="utf-8") as log:
+            log.writelines(f"line {number}\n" for number in range(100))
 
         again = up(settings, home, said.append, only=["mlflow", "prefect", "worker"])
         assert {row.service: row.pid for row in again} == first
