@@ -85,6 +85,20 @@ class Catalog:
         digest = self.champion_digest()
         return None if digest is None else self.release(digest)
 
+    def anchor(self) -> Release | None:
+        """Give the fixed release that guardrails are held against; None before any promotion.
+
+        It is the one that somebody chose last, else the first champion.
+
+        Raises:
+            CorruptArtifact: its stored content was changed.
+        """
+        with self._ledger.reading() as connection:
+            chosen = self._ledger.events(connection, kinds=["anchored"])
+            moves = self._moves(connection)
+        event = chosen[-1] if chosen else next(iter(moves), None)
+        return None if event is None else self.release(event.subject)
+
     def previous_digest(self) -> Digest | None:
         """Digest of the release that a plain rollback brings back; None when there is none."""
         with self._ledger.reading() as connection:

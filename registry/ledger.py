@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 from sqlalchemy import (
     Column,
     Connection,
+    Double,
     Engine,
     ForeignKey,
     Integer,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     create_engine,
     event,
     func,
@@ -35,14 +37,17 @@ from tasks.digest import Digest
 from tasks.errors import PromotionConflict, RegistryError
 
 SCHEMA_VERSION = 1
-"""Bumped when the tables change; an older Ratchet then refuses instead of misreading them."""
+"""Bumped when a table changes; an older Ratchet then refuses instead of misreading it. A new table
+is made where it is missing."""
 
 POINTER = "champion"
 
 _CREATION_LOCK = 7_265_746_368
 """Any number that nobody else locks in the same PostgreSQL database."""
 
-EventKind = Literal["registered", "evaluated", "decided", "promoted", "rolled_back"]
+EventKind = Literal[
+    "registered", "evaluated", "alpha_spent", "decided", "promoted", "rolled_back", "anchored"
+]
 
 _METADATA = MetaData()
 _SCHEMA = Table("ratchet_schema", _METADATA, Column("version", Integer, primary_key=True))
@@ -66,6 +71,27 @@ _POINTERS = Table(
     Column("digest", String(64)),
     Column("event_id", Integer, ForeignKey("events.id")),
 )
+LOOKS = Table(
+    "looks",
+    _METADATA,
+    Column("suite", String(64), primary_key=True),
+    Column("judge", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("evidence", String(64), nullable=False),
+    Column("rule", String(16), nullable=False),
+    Column("alpha", Double, nullable=False),
+    Column("spent_before", Double, nullable=False),
+    Column("alpha_left", Double),
+    Column("challenger", String(64), nullable=False),
+    Column("champion", String(64)),
+    Column("at", String(32), nullable=False),
+    Column("who", Text, nullable=False),
+    Column("decision", String(64)),
+    Column("verdict", String(16)),
+    UniqueConstraint("suite", "judge", "evidence"),
+)
+"""Looks at a suite, which `registry.budget` reads and writes. Of a row only the decision and its
+verdict are ever changed, once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,18 +140,12 @@ class Ledger:
         self._clock = clock
         with self._readable():
             self._engine = _open(url, busy_timeout_s=busy_timeout_s)
-            missing = not inspect(self._engine).has_table(_POINTERS.name)
+            missing = not inspect(self._engine).has_table(LOOKS.name)
         if missing:
             with self.writing():
                 pass
         with self.reading() as connection:
-            version = connection.execute(select(_SCHEMA.c.version)).scalar_one()
-        if version != SCHEMA_VERSION:
-            raise RegistryError(
-                f"The registry at {self._shown} has schema version {version}; this Ratchet "
-                f"reads version {SCHEMA_VERSION}.",
-                next_step="Use the Ratchet version that wrote it.",
-            )
+            self._require_version(connection)
 
     @property
     def _shown(self) -> str:
@@ -158,16 +178,30 @@ class Ledger:
             connection.commit()
 
     def _make_tables(self, connection: Connection) -> None:
-        if inspect(connection).has_table(_POINTERS.name):
+        if inspect(connection).has_table(LOOKS.name):
             return
         if connection.dialect.name == "postgresql":
             # There is no row to lock yet, and two sessions can't create the same table at once.
             connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
-            if inspect(connection).has_table(_POINTERS.name):
+            if inspect(connection).has_table(LOOKS.name):
                 return
+        begun = inspect(connection).has_table(_POINTERS.name)
+        if begun:
+            # Written before there were looks: it only lacks their table.
+            self._require_version(connection)
         _METADATA.create_all(connection)
-        connection.execute(insert(_SCHEMA).values(version=SCHEMA_VERSION))
-        connection.execute(insert(_POINTERS).values(name=POINTER, digest=None, event_id=None))
+        if not begun:
+            connection.execute(insert(_SCHEMA).values(version=SCHEMA_VERSION))
+            connection.execute(insert(_POINTERS).values(name=POINTER, digest=None, event_id=None))
+
+    def _require_version(self, connection: Connection) -> None:
+        version = connection.execute(select(_SCHEMA.c.version)).scalar_one()
+        if version != SCHEMA_VERSION:
+            raise RegistryError(
+                f"The registry at {self._shown} has schema version {version}; this Ratchet "
+                f"reads version {SCHEMA_VERSION}.",
+                next_step="Use the Ratchet version that wrote it.",
+            )
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

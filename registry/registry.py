@@ -1,19 +1,17 @@
 """Releases and decisions -> the one live release: promotion on evidence, and the way back."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from registry.catalog import Catalog
+from registry.budget import AlphaLedger, LookId, Verdict
 from registry.ledger import LedgerEvent
 from registry.releases import resolve
 from registry.rules import require_evidence, require_same_promotion
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest
 from tasks.errors import PromotionConflict, RegistryError
-
-Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +26,7 @@ class Move:
     message: str
 
 
-class Registry(Catalog):
+class Registry(AlphaLedger):
     """Which release is live, who made it so, and why."""
 
     def register(self, release: Release, *, who: str, why: str = "") -> Digest:
@@ -50,13 +48,11 @@ class Registry(Catalog):
         self, log_digest: Digest, *, release: Digest, suite: Digest, who: str, why: str = ""
     ) -> LedgerEvent:
         """Record that a release was evaluated on a suite; again is the same as once."""
-        return self._record(
-            "evaluated",
-            log_digest,
-            who=who,
-            why=why,
-            detail={"release": self.resolve(release), "suite": suite},
-        )
+        detail = {"release": self.resolve(release), "suite": suite}
+        with self._ledger.writing() as connection:
+            return self._record(
+                connection, "evaluated", log_digest, who=who, why=why, detail=detail
+            )
 
     def record_decision(
         self,
@@ -67,6 +63,7 @@ class Registry(Catalog):
         champion: Digest | None,
         who: str,
         why: str = "",
+        look: LookId | None = None,
     ) -> LedgerEvent:
         """Record what the gate said about a pair; again is the same as once.
 
@@ -77,22 +74,46 @@ class Registry(Catalog):
             champion: release that it was compared with; None for the first one.
             who: who or what ran the gate.
             why: the gate's reasons in a line.
+            look: the look that was spent on it; None when it needed none.
 
         Raises:
-            RegistryError: a release isn't registered, or the same decision was recorded with
-                other content.
+            RegistryError: a release isn't registered, the same decision was recorded with other
+                content, or the look was spent on another pair or ended with another decision.
         """
-        return self._record(
-            "decided",
-            decision_digest,
-            who=who,
-            why=why,
-            detail={
-                "verdict": verdict,
-                "challenger": self.resolve(challenger),
-                "champion": None if champion is None else self.resolve(champion),
-            },
-        )
+        new = self.resolve(challenger)
+        old = None if champion is None else self.resolve(champion)
+        detail: dict[str, Any] = {"verdict": verdict, "challenger": new, "champion": old}
+        if look is not None:
+            detail["look"] = asdict(look)
+        with self._ledger.writing() as connection:
+            if look is not None:
+                self._decide_look(
+                    connection,
+                    look,
+                    decision=decision_digest,
+                    verdict=verdict,
+                    challenger=new,
+                    champion=old,
+                )
+            return self._record(
+                connection, "decided", decision_digest, who=who, why=why, detail=detail
+            )
+
+    def choose_anchor(self, name: str, *, who: str, why: str) -> Release:
+        """Hold the guardrails of all later decisions against another fixed release.
+
+        Raises:
+            RegistryError: it names no release, or no reason is given.
+        """
+        digest = self.resolve(name)
+        if not why.strip():
+            raise RegistryError(
+                "A new anchor needs a reason, found an empty one.",
+                next_step="Say what makes the old one obsolete: --why '...'",
+            )
+        with self._ledger.writing() as connection:
+            self._ledger.append(connection, "anchored", subject=digest, who=who, why=why, detail={})
+        return self.release(digest)
 
     def promote(
         self,
@@ -219,6 +240,7 @@ class Registry(Catalog):
 
     def _record(
         self,
+        connection: Connection,
         kind: Literal["evaluated", "decided"],
         subject: Digest,
         *,
@@ -226,17 +248,16 @@ class Registry(Catalog):
         why: str,
         detail: dict[str, Any],
     ) -> LedgerEvent:
-        with self._ledger.writing() as connection:
-            for event in self._ledger.events(connection, kinds=[kind], subject=subject):
-                if event.detail == detail:
-                    return event
-                raise RegistryError(
-                    f"{subject!r} was {kind} before with {dict(event.detail)}, now with {detail}.",
-                    next_step="A digest stands for one content: compute it from all of it.",
-                )
-            return self._ledger.append(
-                connection, kind, subject=subject, who=who, why=why, detail=detail
+        for event in self._ledger.events(connection, kinds=[kind], subject=subject):
+            if event.detail == detail:
+                return event
+            raise RegistryError(
+                f"{subject!r} was {kind} before with {dict(event.detail)}, now with {detail}.",
+                next_step="A digest stands for one content: compute it from all of it.",
             )
+        return self._ledger.append(
+            connection, kind, subject=subject, who=who, why=why, detail=detail
+        )
 
     def _unchanged(self, connection: Connection, event: LedgerEvent, label: str) -> Move:
         message = f"{label} is the champion already, since {event.at}; nothing was changed."
