@@ -1,1 +1,1 @@
-"""Decisions -> HTML, Markdown and plots; the only place that rounds."""
+"""Decisions -> HTML, Markdown and rows for plots; the only place that rounds."""

@@ -1,179 +1,186 @@
-"""Two eval logs -> case by case: what was won, lost, failed, and in which slices."""
+"""Scores of both sides -> case by case: what was won and lost, and what was said where known."""
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from math import fsum
+from typing import Literal
 
-from tasks.gate.policy import GatePolicy, MeasurePolicy
+import numpy as np
 
-if TYPE_CHECKING:
-    from tasks.evaluate.log import EvalLog
-    from tasks.evaluate.measures.base import CaseResult
-    from tasks.evaluate.suite import Case
+from tasks.gate.pairs import pair
+from tasks.gate.policy import GatePolicy, Kind, MeasurePolicy, Role
+from tasks.gate.scores import ScoredCase, Scores
+from tasks.report.answers import Answered, Question, answers, questions
+from tasks.report.evidence import Evidence
+from tasks.report.failures import ABSENT, NO_REASON
 
-Change = Literal["won", "lost", "same"]
+Change = Literal["won", "lost", "tie"]
+
+_CHANGES: dict[float, Change] = {1.0: "won", -1.0: "lost", 0.0: "tie"}
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """A retrieved document of one side; `gold` ones hold the answer."""
+class Values:
+    """One deciding measure of one case."""
 
-    doc_id: str
-    rank: int
-    gold: bool
-    new: bool
-    """Whether the other side didn't retrieve it."""
+    measure: str
+    kind: Kind
+    old: float | None
+    new: float | None
+    change: Change | None
+    """As the gate counts it, a missing score against the challenger; None without a champion."""
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
     """What one release did with a case."""
 
-    answer: str | None
-    error: str | None
-    raw: str | None
     value: float | None
     """Of the measure that sorts the cases; None: failed, or it doesn't apply."""
-    passages: tuple[Passage, ...]
-    missed: tuple[str, ...]
-    """Gold documents that were not retrieved."""
-    latency_s: float | None
-    output_tokens: int | None
+    error: str | None
+    """Why an answer, or the score of the sorting measure, is missing."""
+    answered: Answered | None
+    """None for scores from a tool that says nothing about answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
     """One case, both sides."""
 
-    case: "Case"
-    change: Change
-    failed: bool
-    """Whether a score or an answer is missing on a side."""
+    case: ScoredCase
+    question: Question | None
+    values: tuple[Values, ...]
+    """Of every deciding measure that applies to it, the one that sorts the cases first."""
+    change: Change | None
+    """Of the measure that sorts the cases; None: it doesn't apply, or there is no champion."""
     old: Side | None
     new: Side
 
+    @property
+    def failed(self) -> bool:
+        """Whether an answer, or the score of the sorting measure, is missing on a side."""
+        return bool(self.new.error or (self.old and self.old.error))
+
 
 @dataclass(frozen=True, slots=True)
-class Slice:
-    """One tag or cluster."""
+class Tally:
+    """Cases that one deciding measure lost, won and left as they were."""
 
-    name: str
-    n: int
-    old: float | None
-    new: float | None
-    won: int
-    lost: int
+    measure: str
+    role: Role
+    lost: tuple[str, ...]
+    won: tuple[str, ...]
+    tied: tuple[str, ...]
 
 
 def sorting_measure(policy: GatePolicy) -> str:
-    """The measure that says who won a case: the primary, or in a refresh what stood in for it."""
-    primary = policy.named("primary")
-    if primary:
-        return primary[0]
-    return policy.must_pass or policy.named("guardrail")[0]
+    """The measure that says who won a case: the primary, or in a refresh what stands in for it."""
+    fallback = policy.must_pass.measure if policy.must_pass else None
+    return policy.primary or fallback or policy.named("guardrail")[0]
 
 
-def view_cases(
-    policy: GatePolicy, champion: "EvalLog | None", challenger: "EvalLog"
-) -> tuple[CaseView, ...]:
-    """Every case in the suite's order.
-
-    A failure counts as the gate counts it: the challenger's as the worst value, the champion's as
-    the best.
-    """
-    measure = sorting_measure(policy)
-    rule = policy.measures[measure]
-    before = {r.case.case_id: r for r in champion.results} if champion else {}
-    old_side = _Reader(champion, measure) if champion else None
-    new_side = _Reader(challenger, measure)
+def view_cases(policy: GatePolicy, shown: Evidence) -> tuple[CaseView, ...]:
+    """Every case in the suite's order; wins and losses are those that the gate counts."""
+    first = sorting_measure(policy)
+    others = [name for name in policy.named("primary", "guardrail") if name != first]
+    columns = [_column(name, policy.measures[name], shown) for name in (first, *others)]
+    asked = questions(shown.logs.new) if shown.logs else {}
+    old, new = _readers(shown, first, columns[0])
     views = []
-    for result in challenger.results:
-        other = before.get(result.case.case_id)
-        new = new_side.read(result, other)
-        old = old_side.read(other, result) if old_side and other else None
+    for case in shown.new.cases:
+        found = columns[0].get(case.case_id)
         views.append(
             CaseView(
-                case=result.case,
-                change=_change(old, new, rule),
-                failed=new.error is not None or (old is not None and old.error is not None),
-                old=old,
-                new=new,
+                case=case,
+                question=asked.get(case.case_id),
+                values=tuple(rows[case.case_id] for rows in columns if case.case_id in rows),
+                change=found.change if found else None,
+                old=old.read(case.case_id) if old else None,
+                new=new.read(case.case_id),
             )
         )
     return tuple(views)
 
 
-def slices(views: Iterable[CaseView], *, by: Literal["tag", "cluster"]) -> tuple[Slice, ...]:
-    """Means and wins of each tag or cluster; those with the most changes first.
-
-    These are for looking, not for deciding: with many slices some differ by chance.
-    """
-    groups: dict[str, list[CaseView]] = defaultdict(list)
+def tallies(policy: GatePolicy, views: Sequence[CaseView]) -> tuple[Tally, ...]:
+    """Which cases each deciding measure lost, won and tied, in the policy's order."""
+    found: dict[str, dict[Change, list[str]]] = {}
     for view in views:
-        for name in view.case.tags if by == "tag" else (view.case.cluster,):
-            groups[name].append(view)
-    rows = []
-    for name, members in groups.items():
-        old = [v.old.value for v in members if v.old and v.old.value is not None]
-        new = [v.new.value for v in members if v.new.value is not None]
-        rows.append(
-            Slice(
-                name=name,
-                n=len(members),
-                old=sum(old) / len(old) if old else None,
-                new=sum(new) / len(new) if new else None,
-                won=sum(v.change == "won" for v in members),
-                lost=sum(v.change == "lost" for v in members),
-            )
+        for row in view.values:
+            if row.change is not None:
+                groups = found.setdefault(row.measure, {"lost": [], "won": [], "tie": []})
+                groups[row.change].append(view.case.case_id)
+    return tuple(
+        Tally(
+            measure=name,
+            role=rule.role,
+            lost=tuple(found[name]["lost"]),
+            won=tuple(found[name]["won"]),
+            tied=tuple(found[name]["tie"]),
         )
-    return tuple(sorted(rows, key=lambda row: (-row.won - row.lost, -row.n, row.name)))
+        for name, rule in policy.measures.items()
+        if name in found
+    )
 
 
 class _Reader:
-    def __init__(self, log: "EvalLog", measure: str) -> None:
-        self._values: dict[str, list[float]] = defaultdict(list)
-        for score in log.scores:
-            if score.measure == measure:
-                self._values[score.case_id].append(score.value)
-        self._failed = log.failed(measure)
+    """One side."""
 
-    def read(self, result: "CaseResult", other: "CaseResult | None") -> Side:
-        case = result.case
-        failure = result.failure or self._failed.get(case.case_id)
-        values = self._values.get(case.case_id, [])
-        gold = {span.doc_id for span in case.gold}
-        seen = {passage.doc_id for passage in other.retrieved} if other else None
-        found = {passage.doc_id for passage in result.retrieved}
-        passages = tuple(
-            Passage(
-                doc_id=passage.doc_id,
-                rank=passage.rank,
-                gold=passage.doc_id in gold,
-                new=seen is not None and passage.doc_id not in seen,
-            )
-            for passage in result.retrieved
-        )
-        answer = result.answer
+    def __init__(
+        self,
+        scores: Scores,
+        measure: str,
+        applies: Mapping[str, Values],
+        answered: Mapping[str, Answered],
+    ) -> None:
+        self._values = scores.by_measure.get(measure, {})
+        self._answered = answered
+        self._errors = {name: ABSENT for name in applies if name not in self._values}
+        for row in scores.rows:
+            if row.measure == measure and row.value is None:
+                self._errors.setdefault(row.case_id, row.error or NO_REASON)
+
+    def read(self, case_id: str) -> Side:
+        answered = self._answered.get(case_id)
         return Side(
-            answer=answer.text if answer else None,
-            error=f"{failure.error_type}: {failure.message}" if failure else None,
-            raw=failure.raw if failure else None,
-            value=sum(values) / len(values) if values else None,
-            passages=passages,
-            missed=tuple(sorted(gold - found)),
-            latency_s=answer.latency_s if answer else None,
-            output_tokens=answer.output_tokens if answer else None,
+            value=_mean(self._values.get(case_id, ())),
+            error=answered.error if answered else self._errors.get(case_id),
+            answered=answered,
         )
 
 
-def _change(old: Side | None, new: Side, rule: MeasurePolicy) -> Change:
-    if old is None:
-        return "same"
-    sign = 1.0 if rule.direction == "higher" else -1.0
-    bad, good = rule.range if sign > 0 else rule.range[::-1]
-    before = good if old.error and old.value is None else old.value
-    after = bad if new.error and new.value is None else new.value
-    if before is None or after is None or before == after:
-        return "same"
-    return "won" if sign * (after - before) > 0 else "lost"
+def _readers(
+    shown: Evidence, measure: str, applies: Mapping[str, Values]
+) -> tuple[_Reader | None, _Reader]:
+    logs = shown.logs
+    old = answers(logs.old, logs.new, measure) if logs and logs.old else {}
+    new = answers(logs.new, logs.old, measure) if logs else {}
+    return (
+        _Reader(shown.old, measure, applies, old) if shown.old else None,
+        _Reader(shown.new, measure, applies, new),
+    )
+
+
+def _column(measure: str, rule: MeasurePolicy, shown: Evidence) -> dict[str, Values]:
+    """One measure by case id; a case that it doesn't apply to isn't there."""
+    new = shown.new.by_measure.get(measure, {})
+    if shown.old is None:
+        return {
+            name: Values(measure, rule.kind, None, _mean(values), None)
+            for name, values in new.items()
+        }
+    old = shown.old.by_measure.get(measure, {})
+    pairs = pair(measure, rule, shown.old, shown.new, clusters=False)
+    if pairs is None:
+        return {}
+    return {
+        name: Values(
+            measure, rule.kind, _mean(old.get(name, ())), _mean(new.get(name, ())), _CHANGES[sign]
+        )
+        for name, sign in zip(pairs.cases, np.sign(pairs.differences).tolist(), strict=True)
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fsum(known) / len(known) if known else None

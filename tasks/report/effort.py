@@ -27,25 +27,6 @@ class Spending:
     new: "CostRow | None"
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What went wrong in one case, and which scores are missing because of it."""
-
-    case_id: str
-    message: str
-    raw: str | None
-    measures: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Failures:
-    """Failures of one kind on one side."""
-
-    side: str
-    error_type: str
-    rows: tuple[Failure, ...]
-
-
 def latency(log: "EvalLog | None") -> Latency | None:
     """Percentiles of the answers' latency; None when nothing was answered."""
     import numpy as np
@@ -69,19 +50,3 @@ def spending(champion: "EvalLog | None", challenger: "EvalLog") -> tuple[Spendin
 def total(rows: Sequence["CostRow | None"]) -> float:
     """Money of all given rows."""
     return sum(row.cost for row in rows if row is not None)
-
-
-def failures(champion: "EvalLog | None", challenger: "EvalLog") -> tuple[Failures, ...]:
-    """Every failure, grouped by side and kind of error, the challenger's first.
-
-    A lost answer fails every measure of its case: that is one row with many measures.
-    """
-    groups: dict[tuple[str, str], dict[tuple[str, str, str | None], list[str]]] = {}
-    for side, log in (("challenger", challenger), ("champion", champion)):
-        for row in log.failures if log else ():
-            rows = groups.setdefault((side, row.error_type), {})
-            rows.setdefault((row.case_id, row.message, row.raw), []).append(row.measure)
-    return tuple(
-        Failures(*key, tuple(Failure(*row, tuple(measures)) for row, measures in rows.items()))
-        for key, rows in groups.items()
-    )

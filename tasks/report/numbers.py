@@ -1,13 +1,18 @@
 """Numbers -> text: the only place where anything is rounded."""
 
-from math import exp, isclose
+from math import exp, floor, isclose, log10
+from typing import Literal
 
 from tasks.gate.decision import Comparison
+from tasks.gate.policy import Kind
+
+Direction = Literal["higher", "lower"]
 
 MINUS = "\N{MINUS SIGN}"
 UNKNOWN = "not known"
 
 _UNITS = {"latency_s": "s"}
+_UNIT_OF_CHANGE: dict[Kind, str] = {"binary": " points", "bounded": "", "positive": " %"}
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -73,59 +78,90 @@ def plural(value: int, noun: str, many: str | None = None) -> str:
     return f"{value:,} {noun if value == 1 else many or noun + 's'}"
 
 
-def mean(row_kind: str, measure: str, value: float | None, *, currency: str = "") -> str:
+def mean(kind: Kind, measure: str, value: float | None, *, currency: str = "") -> str:
     """A measure's mean in its own unit."""
     if value is None:
         return UNKNOWN
-    if row_kind == "binary":
+    if kind == "binary":
         return percent(value)
-    if row_kind == "bounded":
+    if kind == "bounded":
         return fixed(value, 3)
     unit = currency if measure == "cost" else _UNITS.get(measure, "")
     return f"{significant(value)} {unit}".strip()
 
 
-def natural(row: Comparison) -> tuple[float, float, float]:
-    """Change, low and high end as challenger against champion: above 0 is more, not better.
+def score(kind: Kind, measure: str, value: float | None) -> str:
+    """One case's value: pass or fail, unless it was asked several times."""
+    if kind == "binary" and value in (0.0, 1.0):
+        return "pass" if value else "fail"
+    return "–" if value is None else mean(kind, measure, value)
+
+
+def natural(kind: Kind, direction: Direction, improvement: float) -> float:
+    """An improvement as challenger against champion: above 0 is more, not better.
 
     For a positive measure the relative change of the ratio: -0.08 is 8 % less.
     """
-    values = (row.delta, row.ci_low, row.ci_high)
-    if row.direction == "lower":
-        values = (-row.delta, -row.ci_high, -row.ci_low)
-    if row.kind == "positive":
-        values = (exp(values[0]) - 1, exp(values[1]) - 1, exp(values[2]) - 1)
-    return values
+    value = improvement if direction == "higher" else -improvement
+    return exp(value) - 1 if kind == "positive" else value
+
+
+def amount(kind: Kind, direction: Direction, improvement: float) -> str:
+    """An improvement in the measure's own unit and direction: `+4.6 points`, `-8.0 %`."""
+    return _plain(kind, natural(kind, direction, improvement)) + _UNIT_OF_CHANGE[kind]
+
+
+def between(kind: Kind, direction: Direction, low: float, high: float) -> str:
+    """Bounds of an improvement, the smaller one first: `-1.2 to +10.4 points`."""
+    ends = sorted(natural(kind, direction, end) for end in (low, high))
+    return f"{_plain(kind, ends[0])} to {_plain(kind, ends[1])}{_UNIT_OF_CHANGE[kind]}"
 
 
 def change(row: Comparison) -> str:
     """The change of a measure in its own unit: `+4.6 points`, `+0.031`, `-8.0 %`."""
-    value = natural(row)[0]
-    return f"{_amount(row, value)}{_change_unit(row)}"
+    return amount(row.kind, row.direction, row.delta)
 
 
 def interval(row: Comparison) -> str:
     """The interval of the change: `-1.2 to +10.4 points`."""
-    _, low, high = natural(row)
-    return f"{_amount(row, low)} to {_amount(row, high)}{_change_unit(row)}"
+    return between(row.kind, row.direction, row.ci_low, row.ci_high)
 
 
 def threshold(row: Comparison) -> str:
     """What the change had to exceed, in the direction of the measure; empty without a vote."""
     if row.threshold is None:
         return ""
-    bound = row.threshold if row.direction == "higher" else -row.threshold
-    if row.kind == "positive":
-        bound = exp(bound) - 1
-    if isclose(bound, 0.0, abs_tol=1e-12):
+    if isclose(row.threshold, 0.0, abs_tol=1e-12):
         return "any gain"
     relation = "above" if row.direction == "higher" else "below"
-    return f"{relation} {_amount(row, bound)}{_change_unit(row)}"
+    return f"{relation} {amount(row.kind, row.direction, row.threshold)}"
 
 
-def _amount(row: Comparison, value: float) -> str:
-    return signed(value, 3) if row.kind == "bounded" else signed(value * 100, 1)
+def level(alpha: float) -> str:
+    """Level of a test: `0.05`, `0.00338`."""
+    return significant(alpha).rstrip("0")
 
 
-def _change_unit(row: Comparison) -> str:
-    return {"binary": " points", "bounded": "", "positive": " %"}[row.kind]
+def certainty(error: float) -> str:
+    """How sure a statement is that is wrong in this share of cases: 0.05 is `95 %`."""
+    # Digits for what is left to 100 %: a late look has a small level, and 100 % would be a lie.
+    places = max(0, 1 - floor(log10(error * 100)))
+    text = fixed((1 - error) * 100, places)
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + " %"
+
+
+def chances(p: float, level: float) -> tuple[str, str]:
+    """A p-value and its limit as counts of equally many tries: `4 of 1,000`, `30.4`."""
+    tries = 1000
+    while level * tries < 5:
+        tries *= 10
+    seen = f"{p * tries:,.3g}" if 1 <= p * tries < 999.5 else _few_or_all(p, tries)
+    return f"{seen} of {tries:,}", f"{level * tries:.3g}"
+
+
+def _few_or_all(p: float, tries: int) -> str:
+    return "fewer than 1" if p * tries < 1 else count(round(p * tries))
+
+
+def _plain(kind: Kind, value: float) -> str:
+    return signed(value, 3) if kind == "bounded" else signed(value * 100, 1)

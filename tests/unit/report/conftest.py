@@ -8,11 +8,15 @@ from tasks.answer.generate import Answer
 from tasks.evaluate.log import CostRow, EvalLog, EvalManifest, MeasureInfo
 from tasks.evaluate.measures.base import CaseResult, Score, ScoringFailure
 from tasks.evaluate.suite import Case, Span
+from tasks.gate.attribution import PartEffect, attribute
 from tasks.gate.decide import decide
 from tasks.gate.decision import GateDecision
-from tasks.gate.policy import GatePolicy, MeasurePolicy
-from tasks.gate.scores import from_log
+from tasks.gate.noise import noise_floor
+from tasks.gate.policy import GatePolicy, MeasurePolicy, MustPass, Slices
+from tasks.gate.scores import ScoredCase, ScoreRow, Scores, from_log
 from tasks.index.search import Retrieved
+from tasks.report.html import decision_page
+from tasks.report.markdown import decision_markdown
 
 HOSTILE = (
     "<script>alert('x')</script><img src=http://evil.example/a.png onerror=alert(1)>"
@@ -27,9 +31,18 @@ class Evaluated:
     """A decision with what it was made from."""
 
     decision: GateDecision
-    old: EvalLog | None
-    new: EvalLog
+    old: EvalLog | Scores | None
+    new: EvalLog | Scores
     policy: GatePolicy
+    attribution: tuple[PartEffect, ...] = ()
+
+    def page(self) -> str:
+        return decision_page(self.decision, self.old, self.new, attribution=self.attribution)
+
+    def markdown(self) -> str:
+        return decision_markdown(
+            self.decision, self.old, self.new, attribution=self.attribution, page="a/b.html"
+        )
 
 
 def make_log(name: str, passes: int, *, failed: tuple[int, ...] = ()) -> EvalLog:
@@ -105,7 +118,7 @@ def make_log(name: str, passes: int, *, failed: tuple[int, ...] = ()) -> EvalLog
 def policy() -> GatePolicy:
     return GatePolicy(
         resamples=999,
-        must_pass="correct",
+        must_pass=MustPass(measure="correct"),
         failure_limit=0.1,
         measures={
             "correct": MeasurePolicy(
@@ -133,3 +146,51 @@ def held(policy: GatePolicy) -> Evaluated:
 def first(policy: GatePolicy) -> Evaluated:
     new = make_log("new", 10)
     return Evaluated(decide(None, from_log(new), policy), None, new, policy)
+
+
+def make_scores(name: str, rows: list[tuple[float | None, float, float]]) -> Scores:
+    """Scores of another tool: `correct`, `f1` and `tokens` of 80 cases, ids and tags hostile."""
+    cases, found = [], []
+    for i in range(80):
+        case_id = f"{HOSTILE} {i}" if i < 3 else f"case-{i:02d}"
+        correct, f1, tokens = rows[i]
+        cases.append(ScoredCase(case_id, case_id, (HOSTILE if i % 2 else "even",), i == 0))
+        error = HOSTILE if correct is None else None
+        found.append(ScoreRow(case_id, "correct", correct, error))
+        found.append(ScoreRow(case_id, "f1", f1))
+        found.append(ScoreRow(case_id, "tokens", tokens))
+    return Scores(cases=tuple(cases), rows=tuple(found), release=f"{name} {HOSTILE}")
+
+
+@pytest.fixture(scope="session")
+def plain() -> Evaluated:
+    """Scores without evaluations, with all that a decision can hold beside them.
+
+    Odd cases get worse, even ones better; f1 keeps its margin, but not against the anchor; the
+    third look; tokens, without a vote, double.
+    """
+    policy = GatePolicy(
+        resamples=999,
+        slices=Slices(margin=0.05),
+        failure_limit=0.1,
+        measures={
+            "correct": MeasurePolicy(kind="binary", role="primary", direction="higher"),
+            "f1": MeasurePolicy(kind="bounded", role="guardrail", direction="higher", margin=0.2),
+            "tokens": MeasurePolicy(kind="positive", role="report", direction="lower"),
+        },
+    )
+    n = range(80)
+    old = make_scores("old", [(float(i % 2), 0.5, 100.0) for i in n])
+    new_rows = [(None if i == 4 else float(i % 2 == 0 or i > 20), 0.45, 200.0 + i) for i in n]
+    new = make_scores("new", [*new_rows])
+    anchor = make_scores("anchor", [(1.0, 0.7, 100.0) for _ in n])
+    again = make_scores("old", [(float(i % 2), 0.5 + 0.01 * (i % 3), 100.0) for i in n])
+    decision = decide(
+        old, new, policy, look=3, anchor=anchor, noise=noise_floor(old, again, policy)
+    )
+    singles = {
+        "prompt": make_scores("prompt", [(1.0, 0.5, 100.0) for _ in n]),
+        HOSTILE: make_scores("model", [(0.0, 0.1, 100.0) for _ in n]),
+        "index": make_scores("index", [(float(i % 2), 0.5, 100.0) for i in n]),
+    }
+    return Evaluated(decision, old, new, policy, attribute(old, singles, policy))

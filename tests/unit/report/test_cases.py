@@ -1,30 +1,58 @@
-from tasks.report.cases import slices, sorting_measure, view_cases
+from tasks.report.cases import sorting_measure, tallies, view_cases
+from tasks.report.evidence import evidence
 
 
-def test_wins_and_losses_are_the_gates(promoted, held) -> None:
-    for shown in (promoted, held):
-        views = view_cases(shown.policy, shown.old, shown.new)
+def views_of(shown):
+    return view_cases(shown.policy, evidence(shown.old, shown.new))
+
+
+def test_wins_losses_and_ties_are_the_gates(promoted, held, plain) -> None:
+    for shown in (promoted, held, plain):
+        views = views_of(shown)
         row = shown.decision.comparison("correct")
         assert sum(view.change == "won" for view in views) == row.wins
         assert sum(view.change == "lost" for view in views) == row.losses
+        assert sum(view.change == "tie" for view in views) == row.ties
+
+
+def test_every_deciding_measure_names_the_cases_that_it_lost_and_won(plain) -> None:
+    rows = tallies(plain.policy, views_of(plain))
+    assert [row.measure for row in rows] == ["correct", "f1"]
+    for row in rows:
+        counted = plain.decision.comparison(row.measure)
+        assert len(row.lost) == counted.losses
+        assert len(row.won) == counted.wins
+        assert len(row.tied) == counted.ties
+    assert rows[0].lost[1:3] == ("case-03", "case-05")
+
+
+def test_a_score_that_failed_has_no_value_and_says_why(held, plain) -> None:
+    failed = views_of(held)[39]
+    assert (failed.new.value, failed.failed) == (None, True)
+    assert failed.new.error.startswith("Unreadable: ")
+    assert failed.new.answered.raw is not None
+    without_log = views_of(plain)[4]
+    assert (without_log.new.value, without_log.new.answered) == (None, None)
+    assert without_log.new.error
 
 
 def test_passages_say_what_holds_the_answer_and_what_is_new(promoted) -> None:
-    view = view_cases(promoted.policy, promoted.old, promoted.new)[5]
-    gold, other = view.new.passages
+    view = views_of(promoted)[5]
+    gold, other = view.new.answered.passages
     assert (gold.gold, gold.new) == (True, False)
     assert (other.gold, other.new) == (False, True)
-    assert view.new.missed == ()
+    assert view.new.answered.missed == ()
 
 
-def test_slices_cover_every_case_and_start_with_the_most_changed(promoted) -> None:
-    views = view_cases(promoted.policy, promoted.old, promoted.new)
-    rows = slices(views, by="tag")
-    assert {row.name: row.n for row in rows} == {"even": 20, "odd": 20}
-    assert sum(row.won for row in rows) == 14
-    clusters = slices(views, by="cluster")
-    assert len(clusters) == 20
-    assert clusters[0].won >= clusters[-1].won
+def test_scores_alone_have_no_questions_and_no_answers(plain) -> None:
+    assert {view.question for view in views_of(plain)} == {None}
+    assert {view.old.answered for view in views_of(plain)} == {None}
+
+
+def test_an_evaluation_beside_plain_scores_counts_as_scores(promoted, plain) -> None:
+    shown = evidence(plain.old, promoted.new)
+    assert shown.logs is None
+    assert len(shown.new.cases) == 40
 
 
 def test_a_refresh_sorts_cases_by_what_stands_in_for_the_primary(promoted) -> None:

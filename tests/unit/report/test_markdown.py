@@ -3,15 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from tasks.report.markdown import decision_markdown, escape
+from tasks.report.markdown import escape
 
 VIEWER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
 
-@pytest.fixture(params=["promoted", "held", "first"])
+@pytest.fixture(params=["promoted", "held", "first", "plain"])
 def text(request) -> str:
-    shown = request.getfixturevalue(request.param)
-    return decision_markdown(shown.decision, shown.old, shown.new, page="a/b.html")
+    return request.getfixturevalue(request.param).markdown()
 
 
 def test_nothing_that_a_model_wrote_is_rendered(text: str) -> None:
@@ -41,10 +40,28 @@ def test_tables_keep_their_columns(text: str) -> None:
 
 
 def test_wins_are_counted_and_the_first_ones_named(promoted) -> None:
-    text = decision_markdown(promoted.decision, promoted.old, promoted.new)
-    assert "**14 wins**, **0 losses**, 26 without a difference" in text
+    text = promoted.markdown()
+    assert "**14 wins**, **0 losses**, 26 ties" in text
     assert "new answer 10" in text
     assert "and 9 more" in text
+
+
+def test_every_check_has_a_row_with_its_status(held) -> None:
+    text = held.markdown()
+    section = text[text.index("## Checks") : text.index("## Measures")]
+    assert section.count("| ✅ passed |") == 4
+    assert section.count("| ⏸️ hold |") == 2
+    assert section.count("| ⚪ not checked |") == 4
+
+
+def test_scores_alone_list_cases_with_both_values(plain) -> None:
+    text = plain.markdown()
+    assert "| case-03 | pass | fail |" in text
+    assert "Time, cost" not in text
+    assert "## Against the anchor" in text
+    assert "| prompt | **helped** | +50.0 points" in text
+    assert "| even | 40 | +97.5 points" in text
+    assert "**lost**" in text
 
 
 @given(st.text(max_size=60))
