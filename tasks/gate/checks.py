@@ -1,10 +1,14 @@
-"""Scores -> what must hold before a number counts: comparable, complete, no must-pass lost."""
+"""Scores -> what must hold before a number counts: comparable, complete, enough cases."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from tasks.errors import ScoresError
-from tasks.gate.decision import Check, Comparison
+from tasks.gate.compare import in_unit, method_for
+from tasks.gate.decision import Check
+from tasks.gate.inference import mcnemar
+from tasks.gate.pairs import Pairs
 from tasks.gate.policy import GatePolicy
+from tasks.gate.power import MOST_CASES
 from tasks.gate.scores import Scores, check_values
 
 
@@ -30,9 +34,10 @@ def check_comparable(champion: Scores, challenger: Scores, policy: GatePolicy) -
     )
     if old_cases != new_cases:
         named = sorted({case[0] for case in old_cases ^ new_cases})
+        more = "" if len(named) <= 3 else ", ..."
         raise ScoresError(
-            f"Champion and challenger have different cases: {len(named)} differ, "
-            f"for example {named[:3]}.",
+            f"Champion and challenger have different cases; {len(named)} differ: "
+            f"{', '.join(named[:3])}{more}.",
             next_step="Evaluate both releases on the same suite.",
             cases=tuple(named),
         )
@@ -45,39 +50,20 @@ def check_comparable(champion: Scores, challenger: Scores, policy: GatePolicy) -
     )
 
 
-def check_failures(comparisons: Iterable[Comparison], policy: GatePolicy) -> Check:
-    """Count failed and missing scores of the measures that decide, on each side."""
-    deciding = [row for row in comparisons if row.role != "report"]
-    over = [
-        row
-        for row in deciding
-        if max(row.failed_champion, row.failed_challenger) > policy.failure_limit * row.n
-    ]
-    return failure_check(
-        measures=tuple(row.measure for row in over),
-        worst=max((max(r.failed_champion, r.failed_challenger) for r in deciding), default=0),
-    )
-
-
-def failure_check(*, measures: tuple[str, ...], worst: int) -> Check:
-    """Word the failure check of a comparison or of a first release."""
-    if measures:
-        text = f"Too many scores failed or are missing: {', '.join(measures)}."
-        return Check(name="failures", status="failed", text=text, measures=measures)
-    text = "No deciding score failed."
-    if worst:
-        text = f"At most {worst} deciding score(s) failed on one side, within the limit."
-    return Check(name="failures", status="passed", text=text)
-
-
-def check_measures(scores: Iterable[Scores], found: Iterable[str], policy: GatePolicy) -> Check:
+def check_measures(
+    champion: Scores, challenger: Scores, paired: Mapping[str, Pairs], policy: GatePolicy
+) -> Check:
     """Name measures that decide but weren't measured, and measured ones without a rule."""
-    measured = set(found)
-    absent = tuple(name for name in policy.named("primary", "guardrail") if name not in measured)
+    absent = tuple(name for name in policy.named("primary", "guardrail") if name not in paired)
     if absent:
-        text = f"No scores of: {', '.join(absent)}."
-        return Check(name="measures", status="failed", text=text, measures=absent)
-    rows = {row.measure for side in scores for row in side.rows}
+        return Check(
+            name="measures",
+            status="failed",
+            text=f"No scores of: {', '.join(absent)}.",
+            next_step="Add the measures to configs/evaluate.yaml, or drop them from the policy.",
+            measures=absent,
+        )
+    rows = {row.measure for side in (champion, challenger) for row in side.rows}
     without_rule = tuple(sorted(rows - set(policy.measures)))
     if without_rule:
         text = f"Measured, but not in the policy: {', '.join(without_rule)}."
@@ -85,33 +71,83 @@ def check_measures(scores: Iterable[Scores], found: Iterable[str], policy: GateP
     return Check(name="measures", status="passed", text="Every deciding measure has scores.")
 
 
-def check_must_pass(champion: Scores | None, challenger: Scores, policy: GatePolicy) -> Check:
-    """Find must-pass cases that the champion passes and the challenger doesn't.
+def check_failures(paired: Mapping[str, Pairs], policy: GatePolicy) -> Check:
+    """Count failed and missing scores of the measures that decide, on each side."""
+    failed = {
+        name: max(pairs.failed_champion, pairs.failed_challenger)
+        for name, pairs in paired.items()
+        if policy.measures[name].role != "report"
+    }
+    return failure_check(failed, {name: len(paired[name].differences) for name in failed}, policy)
 
-    Without a champion the failing must-pass cases are only named: there is nothing to lose yet.
+
+def failure_check(failed: Mapping[str, int], cases: Mapping[str, int], policy: GatePolicy) -> Check:
+    """Hold the failures of each measure against the policy's limit.
+
+    Args:
+        failed: failed and missing scores of each deciding measure, on its worse side.
+        cases: how many cases each of them has.
+        policy: has the limit.
     """
-    old = champion.by_measure.get(policy.must_pass or "", {}) if champion else {}
-    new = challenger.by_measure.get(policy.must_pass or "", {})
-    # A case that neither side scored nor failed at isn't the measure's business.
-    marked = [
-        case.case_id
-        for case in challenger.cases
-        if case.must_pass and (case.case_id in old or case.case_id in new)
-    ]
-    if not marked:
-        return Check(name="must_pass", status="note", text="No must-pass case was checked.")
-    failing = [case for case in marked if not _passes(new.get(case, [None]))]
-    if champion is None:
-        text = f"{len(failing)} of {len(marked)} must-pass cases fail."
-        return Check(name="must_pass", status="note", text=text, cases=tuple(failing))
-    # A champion score that is missing counts as its best value here too.
-    lost = tuple(case for case in failing if _passes(old.get(case, [1.0]), missing=1.0))
-    if lost:
-        text = f"{len(lost)} must-pass case(s) passed before and fail now."
-        return Check(name="must_pass", status="failed", text=text, cases=lost)
-    text = f"None of {len(marked)} must-pass cases was lost."
-    return Check(name="must_pass", status="passed", text=text)
+    over = tuple(
+        name for name, count in failed.items() if count > policy.failure_limit * cases[name]
+    )
+    worst = max(failed.values(), default=0)
+    detail = ", ".join(f"{name}: {count} of {cases[name]}" for name, count in failed.items())
+    if over:
+        return Check(
+            name="failures",
+            status="failed",
+            text=f"Too many scores failed or are missing: {', '.join(over)}.",
+            next_step="Look at the failures below, remove their cause, and evaluate again.",
+            detail=f"Limit {policy.failure_limit:.0%}; {detail}.",
+            measures=over,
+        )
+    text = "No deciding score failed."
+    if worst:
+        text = f"At most {worst} deciding score(s) failed on one side, within the limit."
+    return Check(name="failures", status="passed", text=text)
 
 
-def _passes(values: list[float | None], *, missing: float = 0.0) -> bool:
-    return all((missing if value is None else value) == 1.0 for value in values)
+def require_enough_cases(paired: Mapping[str, Pairs], policy: GatePolicy, *, alpha: float) -> None:
+    """Refuse a policy whose tests can't pass on so few cases, whatever the challenger does.
+
+    A guardrail counts as impossible when it fails even though no case was lost; a primary when
+    it fails even though every group of related cases was won.
+
+    Raises:
+        ScoresError: the measure, its cases, and how many it needs.
+    """
+    short = []
+    for name in policy.named("primary", "guardrail"):
+        if name not in paired:
+            continue
+        clusters = len(paired[name].sizes())
+        needed = clusters_needed(policy, name, paired[name], alpha=alpha)
+        if clusters < needed:
+            short.append(f"{name} has {clusters} and needs {needed}")
+    if short:
+        raise ScoresError(
+            f"Too few unrelated cases for this policy: {'; '.join(short)}. With fewer a guardrail "
+            "can't show that it kept its margin, not even without a single loss.",
+            next_step="Evaluate more cases, or give the measure a larger margin in the policy.",
+        )
+
+
+def clusters_needed(policy: GatePolicy, measure: str, pairs: Pairs, *, alpha: float) -> int:
+    """Fewest unrelated cases with which this measure's test can pass at all."""
+    from math import ceil, log
+
+    rule = policy.measures[measure]
+    if rule.role == "guardrail":
+        # Gaffke's bound without any difference is (1 - margin / worst)^C.
+        share = in_unit(rule, rule.margin or 0.0) / pairs.worst
+        return ceil(log(policy.alpha) / log(1 - share))
+    if method_for(rule, pairs) == "Gaffke bound on clusters":
+        # With every case won as far as a case can be, the bound is at (worst - unseen) / C.
+        share = 1 - in_unit(rule, rule.min_effect) / pairs.worst
+        return max(2, ceil(log(alpha) / log(1 - share / 2))) if share < 1 else 2
+    needed = 1
+    while mcnemar(needed, 0) > alpha and needed < MOST_CASES:
+        needed += 1
+    return needed

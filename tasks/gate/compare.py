@@ -8,47 +8,174 @@
   sign flip far too often.
 """
 
-from math import ceil, log, log1p
+from collections import defaultdict
+from collections.abc import Mapping
+from math import ceil, expm1, log1p
 
 import numpy as np
 
 from tasks.gate.decision import Comparison, Outcome
-from tasks.gate.inference import mcnemar, mean_bounds, sign_flip, standard_error
+from tasks.gate.inference import MeanBounds, holm, many_mean_bounds, mcnemar, sign_flip
 from tasks.gate.pairs import Pairs, pair
 from tasks.gate.policy import GatePolicy, MeasurePolicy
+from tasks.gate.power import Method, cases_needed, spread_of
+from tasks.gate.ppi import PpiResult
 from tasks.gate.scores import Scores
 
-BOUND = "Gaffke bound on clusters"
+MCNEMAR: Method = "exact McNemar"
+SIGN_FLIP: Method = "sign flip on clusters"
+BOUND: Method = "Gaffke bound on clusters"
+BY_PEOPLE = "prediction-powered t test"
+
+MOST_RESAMPLES = 1_000_000
+_DIGITS = 12
+"""Sums may differ in the last bits between two processors; a decision must not."""
 
 
-def compare(
-    measure: str, policy: GatePolicy, champion: Scores, challenger: Scores, *, seed: int
-) -> Comparison | None:
-    """Compare one measure of the policy; None when neither side has any row of it."""
-    rule = policy.measures[measure]
-    pairs = pair(measure, rule, champion, challenger, clusters=policy.clusters)
-    if pairs is None:
+def pair_all(policy: GatePolicy, champion: Scores, challenger: Scores) -> dict[str, Pairs]:
+    """Pair every measure of the policy that was measured on either side."""
+    found = {
+        name: pair(name, rule, champion, challenger, clusters=policy.clusters)
+        for name, rule in policy.measures.items()
+    }
+    return {name: pairs for name, pairs in found.items() if pairs is not None}
+
+
+def compare_all(
+    policy: GatePolicy,
+    paired: Mapping[str, Pairs],
+    *,
+    alpha: float,
+    seed: int,
+    people: Mapping[str, PpiResult] | None = None,
+) -> tuple[Comparison, ...]:
+    """Compare every measure.
+
+    Args:
+        policy: the rules.
+        paired: differences by measure.
+        alpha: level of the primary: this look's share of the policy's alpha.
+        seed: of the random draws; all measures with the same clusters see the same ones.
+        people: what people would see, for measures that a judge scored and can't decide alone.
+    """
+    bounds = _bounds(policy, paired, alpha=alpha, seed=seed)
+    complete = {
+        name: measured
+        for name, pairs in paired.items()
+        if policy.measures[name].role != "report" and (measured := pairs.only_measured())
+    }
+    for_worse = _bounds(policy, complete, alpha=alpha, seed=seed)
+    rows = [
+        _compare(
+            name,
+            policy,
+            pairs,
+            bounds[name],
+            measured=complete.get(name),
+            bounds_measured=for_worse.get(name),
+            alpha=alpha,
+            seed=seed,
+        )
+        for name, pairs in paired.items()
+    ]
+    seen = people or {}
+    rows = [
+        _by_people(row, policy, seen[row.measure]) if row.measure in seen else row for row in rows
+    ]
+    return _with_moves(rows, bounds)
+
+
+def method_for(rule: MeasurePolicy, pairs: Pairs) -> Method:
+    """The test that answers this measure's question."""
+    if rule.role != "primary" or rule.min_effect > 0.0:
+        return BOUND
+    alone = len(np.unique(pairs.cluster)) == len(pairs.differences)
+    whole = bool(np.isin(pairs.differences, (-1.0, 0.0, 1.0)).all())
+    return MCNEMAR if alone and whole and rule.kind == "binary" else SIGN_FLIP
+
+
+def threshold_of(rule: MeasurePolicy) -> float | None:
+    """What the difference must exceed, in the unit of the comparison; None without a vote."""
+    if rule.role == "report":
         return None
-    draws = policy.resamples
-    sums, sizes = pairs.sums(), pairs.sizes()
-    bounds = mean_bounds(sums, sizes, worst=pairs.worst, resamples=draws, seed=seed)
-    low, high = bounds.interval(policy.alpha)
-    threshold = _threshold(rule)
-    method, p_value, p_worse = BOUND, None, None
+    if rule.role == "primary":
+        return in_unit(rule, rule.min_effect)
+    return -in_unit(rule, rule.margin or 0.0)
+
+
+def in_unit(rule: MeasurePolicy, share: float) -> float:
+    """A policy's number in the unit of the comparison: a positive measure's is a log ratio."""
+    return log1p(share) if rule.kind == "positive" else share
+
+
+def in_policy_unit(rule: MeasurePolicy, difference: float) -> float:
+    """The inverse of `in_unit`."""
+    return expm1(difference) if rule.kind == "positive" else difference
+
+
+def resamples_for(policy: GatePolicy, alpha: float) -> int:
+    """Draws enough that the steps of a p-value are far finer than its level."""
+    return min(MOST_RESAMPLES, max(policy.resamples, ceil(100 / alpha)))
+
+
+def _bounds(
+    policy: GatePolicy, paired: Mapping[str, Pairs], *, alpha: float, seed: int
+) -> dict[str, MeanBounds]:
+    alike: dict[tuple[bytes, int], list[str]] = defaultdict(list)
+    for name, pairs in paired.items():
+        primary = policy.measures[name].role == "primary"
+        draws = resamples_for(policy, alpha) if primary else policy.resamples
+        alike[pairs.sizes().tobytes(), draws].append(name)
+    found: dict[str, MeanBounds] = {}
+    for (_, draws), names in alike.items():
+        bounds = many_mean_bounds(
+            np.stack([paired[name].sums() for name in names]),
+            paired[names[0]].sizes(),
+            worst=np.array([paired[name].worst for name in names]),
+            resamples=draws,
+            seed=seed,
+        )
+        found.update(zip(names, bounds, strict=True))
+    return found
+
+
+def _compare(
+    measure: str,
+    policy: GatePolicy,
+    pairs: Pairs,
+    bounds: MeanBounds,
+    *,
+    measured: Pairs | None,
+    bounds_measured: MeanBounds | None,
+    alpha: float,
+    seed: int,
+) -> Comparison:
+    rule = policy.measures[measure]
+    level = alpha if rule.role == "primary" else policy.alpha
+    method, threshold = method_for(rule, pairs), threshold_of(rule)
+    p_value = p_worse = None
     if threshold is not None:
-        measured = pairs.only_measured()
-        if rule.role == "primary" and threshold == 0.0:
-            method, p_value = _no_difference(pairs, better=True, draws=draws, seed=seed)
-        else:
+        if method == BOUND:
             p_value = bounds.p_above(threshold)
+        else:
+            p_value = _no_difference(pairs, 1, method, policy, level, seed)
         if measured is not None and rule.role == "primary":
-            p_worse = _no_difference(measured, better=False, draws=draws, seed=seed)[1]
-        elif measured is not None:
-            p_worse = mean_bounds(
-                measured.sums(), measured.sizes(), worst=pairs.worst, resamples=draws, seed=seed
-            ).p_below(threshold)
-    delta = float(np.sum(sums) / np.sum(sizes))
-    outcome = _outcome(rule, p_value, p_worse, policy.alpha)
+            p_worse = _no_difference(measured, -1, _at_zero(method), policy, level, seed)
+        elif bounds_measured is not None:
+            p_worse = bounds_measured.p_below(threshold)
+    delta = float(np.sum(pairs.differences)) / len(pairs.differences)
+    low, high = bounds.interval(level)
+    outcome = _outcome(rule, p_value, p_worse, level)
+    needed = None
+    if outcome == "unclear" and threshold is not None:
+        needed = cases_needed(
+            spread_of(pairs),
+            delta,
+            method=method,
+            threshold=threshold,
+            alpha=level,
+            power_wanted=policy.power,
+        )
     return Comparison(
         measure=measure,
         role=rule.role,
@@ -56,14 +183,16 @@ def compare(
         direction=rule.direction,
         mean_champion=pairs.mean_champion,
         mean_challenger=pairs.mean_challenger,
-        delta=delta,
-        ci_low=low,
-        ci_high=high,
+        delta=round(delta, _DIGITS),
+        ci_low=round(low, _DIGITS),
+        ci_high=round(high, _DIGITS),
+        alpha=level,
         threshold=threshold,
-        p_value=p_value,
-        p_worse=p_worse,
+        p_value=None if p_value is None else round(p_value, _DIGITS),
+        p_worse=None if p_worse is None else round(p_worse, _DIGITS),
+        p_moved=None,
         n=len(pairs.differences),
-        n_clusters=len(sums),
+        n_clusters=len(pairs.sizes()),
         n_unpaired=int(np.sum(~pairs.measured)),
         failed_champion=pairs.failed_champion,
         failed_challenger=pairs.failed_challenger,
@@ -72,28 +201,67 @@ def compare(
         ties=int(np.sum(pairs.differences == 0)),
         method=method,
         outcome=outcome,
-        n_needed=_needed(pairs, delta, threshold, policy, method=method)
-        if outcome == "unclear"
-        else None,
+        n_needed=None if needed is None else max(needed, len(pairs.differences) + 1),
     )
 
 
-def _threshold(rule: MeasurePolicy) -> float | None:
-    if rule.role == "report":
-        return None
-    if rule.role == "primary":
-        return log1p(rule.min_effect) if rule.kind == "positive" else rule.min_effect
-    margin = rule.margin or 0.0
-    return -log1p(margin) if rule.kind == "positive" else -margin
+def _by_people(row: Comparison, policy: GatePolicy, seen: PpiResult) -> Comparison:
+    """The same question, answered by what people saw instead of by the judge alone."""
+    threshold = row.threshold or 0.0
+    p_value = seen.p_above(threshold)
+    p_worse = seen.p_below(0.0 if row.role == "primary" else threshold)
+    low, high = seen.interval(row.alpha)
+    outcome = _outcome(policy.measures[row.measure], p_value, p_worse, row.alpha)
+    needed = None
+    if outcome == "unclear":
+        needed = seen.labels_needed(threshold, alpha=row.alpha, power=policy.power)
+    return row.model_copy(
+        update={
+            "delta": round(seen.estimate, _DIGITS),
+            "ci_low": round(max(low, -seen.worst if seen.worst else low), _DIGITS),
+            "ci_high": round(min(high, seen.worst or high), _DIGITS),
+            "p_value": round(p_value, _DIGITS),
+            "p_worse": round(p_worse, _DIGITS),
+            "method": f"{BY_PEOPLE}: {seen.n} labels",
+            "outcome": outcome,
+            "n_needed": needed,
+        }
+    )
 
 
-def _no_difference(pairs: Pairs, *, better: bool, draws: int, seed: int) -> tuple[str, float]:
-    differences = pairs.differences if better else -pairs.differences
-    sums = pairs.sums() if better else -pairs.sums()
-    alone = len(sums) == len(differences)
-    if alone and bool(np.isin(differences, (-1.0, 0.0, 1.0)).all()):
-        return "exact McNemar", mcnemar(int(np.sum(differences > 0)), int(np.sum(differences < 0)))
-    return "sign flip on clusters", sign_flip(sums, resamples=draws, seed=seed)
+def _with_moves(rows: list[Comparison], bounds: Mapping[str, MeanBounds]) -> tuple[Comparison, ...]:
+    reported = [row.measure for row in rows if row.role == "report"]
+    if not reported:
+        return tuple(rows)
+    two_sided = [
+        min(1.0, 2 * min(bounds[name].p_above(0.0), bounds[name].p_below(0.0))) for name in reported
+    ]
+    moved = dict(zip(reported, holm(np.array(two_sided)), strict=True))
+    return tuple(
+        row.model_copy(update={"p_moved": round(float(moved[row.measure]), _DIGITS)})
+        if row.measure in moved
+        else row
+        for row in rows
+    )
+
+
+def _at_zero(method: Method) -> Method:
+    """The test of "no difference" beside a test that asks for a least effect."""
+    return SIGN_FLIP if method == BOUND else method
+
+
+def _no_difference(
+    pairs: Pairs, sign: int, method: Method, policy: GatePolicy, alpha: float, seed: int
+) -> float:
+    """p-value of H0: the challenger isn't better (sign 1) or isn't worse (sign -1)."""
+    differences = sign * pairs.differences
+    if method == MCNEMAR:
+        return mcnemar(
+            int(np.sum(differences > 0)),
+            int(np.sum(differences < 0)),
+            mid_p=policy.mcnemar == "mid_p",
+        )
+    return sign_flip(sign * pairs.sums(), resamples=resamples_for(policy, alpha), seed=seed)
 
 
 def _outcome(
@@ -104,27 +272,3 @@ def _outcome(
     if p_value <= alpha:
         return "better" if rule.role == "primary" else "not_worse"
     return "worse" if p_worse is not None and p_worse <= alpha else "unclear"
-
-
-def _needed(
-    pairs: Pairs, delta: float, threshold: float | None, policy: GatePolicy, *, method: str
-) -> int | None:
-    """Cases for the policy's power if the true difference is the one seen.
-
-    ((z_{1-alpha} + z_power) sd / gap)^2 with the design effect of the clusters inside the standard
-    error; Gaffke's bound needs as many more as it would need without any spread.
-    """
-    from scipy.stats import norm
-
-    gap = delta - (threshold or 0.0)
-    if gap <= 0:
-        return None
-    n, clusters = len(pairs.differences), len(pairs.sums())
-    quantiles = float(norm.ppf(1 - policy.alpha) + norm.ppf(policy.power))
-    error = standard_error(pairs.sums(), pairs.sizes()) or 0.0
-    by_spread = n * (quantiles * error / gap) ** 2
-    room = delta + pairs.worst
-    by_bound = log(policy.alpha) / log1p(-gap / room) * n / clusters if gap < room else 1.0
-    if method != BOUND:
-        by_bound = 0.0
-    return max(ceil(by_spread + by_bound), n + 1)

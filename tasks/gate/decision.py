@@ -11,6 +11,7 @@ from tasks.errors import CorruptArtifact
 from tasks.gate.jsonl import write_scores
 from tasks.gate.policy import GatePolicy, Kind, Role
 from tasks.gate.scores import Scores
+from tasks.gate.spending import Look
 from tasks.store import new_directory, write_atomic
 
 Verdict = Literal["PROMOTE", "HOLD", "REJECT"]
@@ -32,7 +33,9 @@ class Comparison(Settings):
     the mean of log(champion / challenger) or of its inverse, so that also there more is better."""
     ci_low: float
     ci_high: float
-    """One-sided bounds at the policy's alpha on each side of delta."""
+    """One-sided bounds at `alpha` on each side of delta."""
+    alpha: float
+    """Level of this measure's test: the look's share for the primary, the policy's for the rest."""
     threshold: float | None
     """What delta must exceed: min_effect or -margin in delta's unit; None for a report measure."""
     p_value: float | None
@@ -40,6 +43,9 @@ class Comparison(Settings):
     p_worse: float | None
     """Of H0: the challenger isn't worse (guardrail: not by more than its margin), over the pairs
     with both scores; None for a report measure or without such pairs."""
+    p_moved: float | None
+    """Two-sided, of H0: a report measure is where it was; adjusted for how many are looked at
+    (Holm). None for a measure with a vote."""
     n: int
     n_clusters: int
     n_unpaired: int
@@ -50,7 +56,7 @@ class Comparison(Settings):
     losses: int
     ties: int
     method: str
-    """Test behind `p_value`; the bounds are always Gaffke's."""
+    """Test behind `p_value`; the bounds are Gaffke's, or those of the human labels."""
     outcome: Outcome
     n_needed: int | None
     """About how many cases would settle it if the difference is as seen; None: settled, or more
@@ -70,12 +76,47 @@ class FloorResult(Settings):
     met: bool
 
 
+class SliceResult(Settings):
+    """The primary measure on the cases of one tag."""
+
+    tag: str
+    n: int
+    n_clusters: int
+    delta: float
+    low: float
+    high: float
+    """Bounds that hold for all slices at once, at the policy's alpha on each side."""
+    lost: bool
+    """Whether even `high` is a loss of more than the margin."""
+
+
+CheckName = Literal[
+    "comparable",
+    "measures",
+    "failures",
+    "floors",
+    "noise",
+    "power",
+    "must_pass",
+    "slices",
+    "anchor",
+    "judge",
+    "budget",
+]
+
+
 class Check(Settings):
     """One condition beside the measures."""
 
-    name: Literal["comparable", "failures", "must_pass", "measures", "floors"]
-    status: Literal["passed", "failed", "note"]
+    name: CheckName
+    status: Literal["passed", "failed", "note", "not_checked"]
     text: str
+    verdict: Literal["HOLD", "REJECT"] = "HOLD"
+    """What a failure leads to."""
+    next_step: str = ""
+    """What to do when it failed."""
+    detail: str = ""
+    """The numbers behind it, for a reader who knows statistics."""
     measures: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
 
@@ -98,6 +139,9 @@ class GateDecision(Settings):
     verdict: Verdict
     reasons: tuple[Reason, ...]
     comparisons: tuple[Comparison, ...]
+    anchor_comparisons: tuple[Comparison, ...]
+    """The guardrails once more, against the anchor release."""
+    slices: tuple[SliceResult, ...]
     floors: tuple[FloorResult, ...]
     checks: tuple[Check, ...]
     champion: str | None
@@ -109,6 +153,13 @@ class GateDecision(Settings):
     challenger_log: Digest | None
     champion_scores: Digest | None
     challenger_scores: Digest
+    anchor_release: Digest | None
+    anchor_scores: Digest | None
+    noise_digest: Digest | None
+    calibration_digest: Digest | None
+    look: Look | None
+    """Which look at the suite this was, and its share of alpha; None for a refresh or a first
+    release, which don't claim to be better."""
     suite_digest: Digest | None
     judge_digest: Digest | None
     policy: GatePolicy
@@ -118,7 +169,7 @@ class GateDecision(Settings):
     @property
     def digest(self) -> Digest:
         """Identity: equal scores, policy and seed have equal decisions."""
-        return digest("gate-decision", 1, self.model_dump(mode="json"))
+        return digest("gate-decision", 2, self.model_dump(mode="json"))
 
     def to_bytes(self) -> bytes:
         """The one JSON text of this decision."""

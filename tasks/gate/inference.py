@@ -17,35 +17,41 @@ Bools = npt.NDArray[np.bool_]
 ENUMERATED_CLUSTERS = 15
 """Up to here all 2^C sign patterns are tried; above, a random sample of them."""
 
+_COUNTED_TOTAL = 100_000
+
 _BLOCK = 4_000_000
 """Random numbers drawn at once: 32 MB."""
 
 
-def mcnemar(wins: int, losses: int) -> float:
+def mcnemar(wins: int, losses: int, *, mid_p: bool = False) -> float:
     """Exact one-sided McNemar test of paired binary outcomes.
 
     Args:
         wins: pairs that only the challenger passed.
         losses: pairs that only the champion passed.
+        mid_p: count the observed outcome half: closer to its level, and no longer never above it.
 
     Returns:
         P(Bin(wins + losses, 1/2) >= wins); 1.0 when no pair differs.
     """
-    from scipy.stats import binomtest
+    from scipy.stats import binom
 
     if wins + losses == 0:
         return 1.0
-    return float(binomtest(wins, wins + losses, 0.5, alternative="greater").pvalue)
+    tail = float(binom.sf(wins - 1, wins + losses, 0.5))
+    return tail - float(binom.pmf(wins, wins + losses, 0.5)) / 2 if mid_p else tail
 
 
 def sign_flip(sums: Floats, *, resamples: int, seed: int) -> float:
     """One-sided sign-flip permutation test of H0: the differences are symmetric around 0.
 
-    Related cases keep one sign: a whole cluster is flipped at once.
+    Related cases keep one sign: a whole cluster is flipped at once. Sums of whole numbers (every
+    binary measure) have few different totals, so all 2^C patterns are counted without listing
+    them; few clusters are listed; only the rest is sampled.
 
     Args:
         sums: shape (C,), the sum of the differences of each cluster.
-        resamples: random sign patterns when C is over `ENUMERATED_CLUSTERS`.
+        resamples: random sign patterns where neither is possible.
         seed: of those patterns.
 
     Returns:
@@ -55,6 +61,8 @@ def sign_flip(sums: Floats, *, resamples: int, seed: int) -> float:
     # The total after a flip is T - 2 * (sum of the flipped ones): at least T when that sum is <= 0.
     # The tolerance makes ties of sums like 0.1 + 0.2 - 0.3 count as the ties they are.
     tolerance = 1e-9 * float(np.abs(sums).max(initial=0.0))
+    if bool(np.all(sums == np.round(sums))) and np.abs(sums).sum() <= _COUNTED_TOTAL:
+        return _counted_flips(sums.astype(np.int64))
     if count <= ENUMERATED_CLUSTERS:
         patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
         return float(np.mean(patterns @ sums <= tolerance))
@@ -64,6 +72,19 @@ def sign_flip(sums: Floats, *, resamples: int, seed: int) -> float:
         flipped = generator.integers(0, 2, size=(rows, count), dtype=np.int8).astype(np.float64)
         extreme += int(np.sum(flipped @ sums <= tolerance))
     return (1 + extreme) / (resamples + 1)
+
+
+def _counted_flips(sums: Ints) -> float:
+    """P(sum of a random half of the clusters <= 0), by adding one cluster after the other."""
+    shares = np.ones(1)
+    for size in np.abs(sums):
+        # Adding size or nothing, with probability 1/2 each.
+        grown = np.zeros(len(shares) + int(size))
+        grown[: len(shares)] += shares / 2
+        grown[int(size) :] += shares / 2
+        shares = grown
+    # Index 0 stands for the total of all negative sums.
+    return float(shares[: -int(sums[sums < 0].sum()) + 1].sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +136,47 @@ def mean_bounds(
         nonnegative variable, 2005; E. Learned-Miller and P. Thomas, A new confidence interval for
         the mean of a bounded random variable, 2020.
     """
-    count, average = len(sums), float(np.mean(sizes))
+    (bounds,) = many_mean_bounds(
+        sums[None], sizes, worst=np.array([worst]), resamples=resamples, seed=seed
+    )
+    return bounds
+
+
+def many_mean_bounds(
+    sums: Floats, sizes: Floats, *, worst: Floats, resamples: int, seed: int
+) -> list[MeanBounds]:
+    """`mean_bounds` of several measures on the same clusters: one draw of weights serves all.
+
+    Args:
+        sums: shape (M, C), a row for each measure.
+        sizes: shape (C,).
+        worst: shape (M,).
+        resamples: draws.
+        seed: of the draws; all measures see the same ones.
+    """
+    count, average = len(sizes), float(np.mean(sizes))
     generator = np.random.default_rng([seed, count, 2])
-    low, high = np.empty(resamples), np.empty(resamples)
+    low, high = np.empty((2, len(sums), resamples))
     done = 0
     for rows in _blocks(resamples, count + 1):
         weights = generator.standard_exponential((rows, count + 1))
-        seen, unseen = weights[:, 1:] @ sums, weights[:, 0] * average
+        unseen = weights[:, 0] * average
         cases = weights[:, 1:] @ sizes + unseen
-        low[done : done + rows] = (seen - worst * unseen) / cases
-        high[done : done + rows] = (seen + worst * unseen) / cases
+        seen = weights[:, 1:] @ sums.T
+        low[:, done : done + rows] = ((seen - worst * unseen[:, None]) / cases[:, None]).T
+        high[:, done : done + rows] = ((seen + worst * unseen[:, None]) / cases[:, None]).T
         done += rows
-    return MeanBounds(np.sort(low), np.sort(high))
+    return [MeanBounds(*rows) for rows in zip(np.sort(low), np.sort(high), strict=True)]
+
+
+def holm(p_values: Floats) -> Floats:
+    """Holm's step-down adjustment: p-values that stay honest when many are looked at together."""
+    order = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
+    adjusted = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
+    result = np.empty_like(adjusted)
+    result[order] = adjusted
+    return result
 
 
 def standard_error(sums: Floats, sizes: Floats) -> float | None:

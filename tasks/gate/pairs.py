@@ -10,6 +10,7 @@ What a missing score is worth, so that a failure can never help:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import fsum, log
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from tasks.gate.scores import ScoredCase, Scores
 class Pairs:
     """Differences of the cases that a measure applies to; positive is better for the challenger."""
 
+    cases: tuple[str, ...]
+    """Case ids, in the order of the rows below."""
     differences: Floats
     """Shape (n,)."""
     cluster: Ints
@@ -49,6 +52,7 @@ class Pairs:
         if not keep.any():
             return None
         return Pairs(
+            cases=tuple(case for case, kept in zip(self.cases, keep, strict=True) if kept),
             differences=self.differences[keep],
             cluster=np.unique(self.cluster[keep], return_inverse=True)[1].astype(np.int64),
             measured=np.ones(int(keep.sum()), dtype=np.bool_),
@@ -72,14 +76,14 @@ def pair(
     cases = [case for case in challenger.cases if case.case_id in old or case.case_id in new]
     if not cases:
         return None
-    limit = float(np.log(rule.ratio_limit))
-    worst = limit if rule.kind == "positive" else rule.range[1] - rule.range[0]
+    worst = rule.width
     sides = [_side(scores, cases) for scores in (old, new)]
     differences = [
         _difference(rule, before, after, worst) for before, after in zip(*sides, strict=True)
     ]
     missing = [[None in values for values in side] for side in sides]
     return Pairs(
+        cases=tuple(case.case_id for case in cases),
         differences=np.array(differences),
         cluster=_clusters(cases, clusters=clusters),
         measured=np.array([not (a or b) for a, b in zip(*missing, strict=True)]),
@@ -99,9 +103,11 @@ def worst_value(rule: MeasurePolicy) -> float:
 def mean_of(side: Sequence[Sequence[float | None]]) -> float | None:
     """Mean over the cases of each case's mean; cases without any value are left out."""
     means = [
-        float(np.mean(known)) for values in side if (known := [v for v in values if v is not None])
+        fsum(known) / len(known)
+        for values in side
+        if (known := [v for v in values if v is not None])
     ]
-    return float(np.mean(means)) if means else None
+    return fsum(means) / len(means) if means else None
 
 
 def _side(
@@ -130,10 +136,10 @@ def _difference(
             return 0.0
         if before == 0.0 or after == 0.0:
             return sign * worst if after > before else -sign * worst
-        return float(np.clip(sign * np.log(after / before), -worst, worst))
+        return min(max(sign * log(after / before), -worst), worst)
     bad, good = rule.range if sign > 0 else rule.range[::-1]
     return sign * (_mean(new, bad) - _mean(old, good))
 
 
 def _mean(values: list[float | None], missing: float) -> float:
-    return float(np.mean([missing if value is None else value for value in values]))
+    return fsum(missing if value is None else value for value in values) / len(values)

@@ -16,7 +16,7 @@ MakeScores = Callable[..., Scores]
 def test_the_record_alone_is_enough_to_decide_again(
     make: MakeScores, policy: GatePolicy, tmp_path: Path
 ) -> None:
-    n = 30
+    n = 60
     old = make({"correct": [0.0] * n, "f1": [0.5] * n, "tokens": [9.0] * n}, must_pass=[2])
     new = make({"correct": [1.0] * n, "f1": [0.6] * n, "tokens": [9.0] * n}, must_pass=[2])
     decision = decide(old, new, policy, seed=3)

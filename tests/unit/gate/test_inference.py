@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
+from statsmodels.stats.multitest import multipletests
 
-from tasks.gate.inference import mcnemar, mean_bounds, sign_flip, standard_error
+from tasks.gate.inference import (
+    holm,
+    many_mean_bounds,
+    mcnemar,
+    mean_bounds,
+    sign_flip,
+    standard_error,
+)
 
 
 @given(st.integers(0, 200), st.integers(0, 200))
@@ -41,7 +49,42 @@ def test_a_resampled_p_value_is_close_to_the_enumerated_one_and_never_zero() -> 
     exact = float(np.mean(patterns @ sums <= 0))
     # Standard error of 20,000 draws at p = .1: .0021.
     assert sign_flip(sums, resamples=20_000, seed=1) == pytest.approx(exact, abs=0.01)
-    assert sign_flip(np.ones(200), resamples=999, seed=1) == 1 / 1000
+    assert sign_flip(np.full(200, 0.5), resamples=999, seed=1) == 1 / 1000
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(-3, 3), min_size=16, max_size=18))
+def test_whole_sums_are_counted_exactly_however_many_clusters(sums: list[int]) -> None:
+    values = np.array(sums, dtype=float)
+    patterns = (np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums))) & 1
+    exact = float(np.mean(patterns @ values <= 0))
+    assert sign_flip(values, resamples=999, seed=0) == pytest.approx(exact, abs=1e-12)
+
+
+def test_alone_whole_sums_give_the_exact_mcnemar_test() -> None:
+    sums = np.array([1.0] * 48 + [-1.0] * 12 + [0.0] * 140)
+    assert sign_flip(sums, resamples=999, seed=0) == pytest.approx(mcnemar(48, 12), rel=1e-12)
+
+
+def test_mid_p_is_smaller_by_half_the_chance_of_what_was_seen() -> None:
+    assert mcnemar(9, 2, mid_p=True) == pytest.approx(mcnemar(9, 2) - binom.pmf(9, 11, 0.5) / 2)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_the_textbook_adjustment(p_values: list[float]) -> None:
+    expected = multipletests(p_values, method="holm")[1]
+    assert holm(np.array(p_values)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_measures_that_share_clusters_get_the_bounds_that_they_get_alone() -> None:
+    generator = np.random.default_rng(2)
+    sums, sizes = generator.normal(size=(3, 40)), generator.integers(1, 4, 40).astype(float)
+    worst = np.array([4.0, 5.0, 6.0])
+    together = many_mean_bounds(sums, sizes, worst=worst, resamples=999, seed=1)
+    for row, limit, shared in zip(sums, worst, together, strict=True):
+        alone = mean_bounds(row, sizes, worst=float(limit), resamples=999, seed=1)
+        assert shared.pessimistic == pytest.approx(alone.pessimistic, abs=1e-12)
 
 
 @pytest.mark.parametrize("n", [20, 59, 130])
