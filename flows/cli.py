@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import typer
 
-from flows.commands import ask, gate, releases, runs, servers
+from flows.commands import ask, releases, runs, servers
 from flows.commands.demo import demo
+from flows.commands.gate import gate
 from flows.commands.stage import stage
 from flows.commands.suite import suite
 
@@ -20,7 +21,7 @@ app = typer.Typer(
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Servers": (servers.up, servers.down, servers.status, servers.doctor),
-    "Runs": (demo, runs.nightly, runs.reindex, runs.evaluate, gate.gate),
+    "Runs": (demo, runs.nightly, runs.reindex, runs.evaluate),
     "Releases": (
         ask.ask,
         releases.releases,
@@ -28,11 +29,13 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
         releases.history,
         releases.promote,
         releases.rollback,
+        releases.anchor,
     ),
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:
         app.command(rich_help_panel=_panel)(_command)
+app.add_typer(gate, name="gate", rich_help_panel="Runs")
 app.add_typer(suite, name="suite", rich_help_panel="Runs")
 app.add_typer(stage, name="stage", hidden=True)
 

@@ -7,20 +7,23 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.states import Completed
 from pydantic import Field
 
+from flows.addresses import vllm_url
 from flows.evaluate import evaluate_one
 from flows.outcome import STATE_NAMES, Outcome, Word
-from flows.policies import PROMOTION, one_at_a_time, step
+from flows.policies import PROMOTION, endpoint_limit, one_at_a_time, step
 from flows.reindex import build_wanted_index, take_snapshot
 from flows.run_name import rename_run
 from flows.show import run_progress
 from flows.steps.decide import (
     DecisionRef,
     decide_stored,
+    load_evaluation,
     policy_for,
     promote_decided,
     record_decision,
 )
 from flows.steps.evaluate import check, plan_release, test_retrieval
+from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
 from flows.steps.track import track
 from flows.workspace import Workspace, actor, open_workspace
@@ -28,7 +31,12 @@ from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest
 from tasks.errors import ServerUnavailable
 from tasks.evaluate.retrieval import RetrievalChange
+from tasks.gate.attribution import PartEffect, attribute
 from tasks.gate.decision import GateDecision
+from tasks.gate.must_pass import Confirmations
+from tasks.gate.policy import GatePolicy
+from tasks.gate.scores import from_log
+from tasks.report.plan import plan_lines
 
 
 @flow(name="nightly", log_prints=True)
@@ -78,9 +86,22 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
     if rolled_back := rolled_back_from(workspace, wanted):
         return Outcome(verdict="HOLD", release=wanted.label, message=rolled_back)
     retrieval = compare_indexes(workspace, live, wanted)
-    challenger = evaluate_one(workspace, wanted, "challenger")
+    policy = policy_for(workspace, live, wanted)
     champion = evaluate_one(workspace, live, "champion") if live is not None else None
-    decision = decide(workspace, live, wanted, champion, challenger, retrieval, index)
+    if champion is not None and (hopeless := plan_comparison(workspace, policy, champion)):
+        show_in_mlflow(workspace)
+        return Outcome(verdict="HOLD", release=wanted.label, message=hopeless[0], reasons=hopeless)
+    if live is not None and champion is not None:
+        refresh_noise(workspace, policy, live, champion)
+    challenger = evaluate_one(workspace, wanted, "challenger")
+    confirmations: Confirmations = {}
+    effects: tuple[PartEffect, ...] = ()
+    if live is not None and champion is not None:
+        confirmations = confirm(workspace, policy, wanted, champion, challenger)
+        effects = attribute_changes(workspace, policy, live, wanted, champion)
+    decision = decide(
+        workspace, policy, wanted, champion, challenger, confirmations, effects, retrieval, index
+    )
     show_in_mlflow(workspace)
     promoted = False
     if decision.verdict == "PROMOTE" and promote:
@@ -123,22 +144,88 @@ def compare_indexes(
     return changes
 
 
+@step("plan")
+def plan_comparison(workspace: Workspace, policy: GatePolicy, champion: Digest) -> tuple[str, ...]:
+    """Say what this run can find and what it costs; reasons not to make it, if there are any."""
+    planned = plan_run(workspace, policy, load_evaluation(workspace, champion))
+    for line in plan_lines(planned):
+        get_run_logger().info(line)
+    return planned.hopeless
+
+
+@step("measure the noise")
+def refresh_noise(
+    workspace: Workspace, policy: GatePolicy, live: Release, champion: Digest
+) -> None:
+    """Evaluate the champion against itself, where the policy wants it and nobody has."""
+    log = load_evaluation(workspace, champion)
+    if not policy.noise.refresh or noise_of(workspace, from_log(log)) is not None:
+        return
+    with (
+        one_at_a_time(endpoint_limit(vllm_url(workspace.project)), workspace.home),
+        run_progress("noise") as progress,
+    ):
+        noise = measure_noise(workspace, policy, live, log, progress)
+    for name, found in noise.measures.items():
+        get_run_logger().info("%s: %d of %d cases differ", name, found.changed, found.n)
+
+
+@step("ask lost must-pass cases again")
+def confirm(
+    workspace: Workspace, policy: GatePolicy, wanted: Release, champion: Digest, challenger: Digest
+) -> Confirmations:
+    """A case that must pass and was lost may have been bad luck: ask it again."""
+    old, new = (load_evaluation(workspace, digest) for digest in (champion, challenger))
+    with (
+        one_at_a_time(endpoint_limit(vllm_url(workspace.project)), workspace.home),
+        run_progress("confirm") as progress,
+    ):
+        return confirm_lost(workspace, policy, wanted, old, new, progress)
+
+
+@step("evaluate the single changes")
+def attribute_changes(
+    workspace: Workspace, policy: GatePolicy, live: Release, wanted: Release, champion: Digest
+) -> tuple[PartEffect, ...]:
+    """What each change does by itself, where the policy wants it and there are several."""
+    parts = wanted.differences(live)
+    if not policy.attribution or len(parts) < 2:
+        return ()
+    singles = {}
+    for part in parts:
+        single = live.with_part(part, wanted)
+        with workspace.registry() as registry:
+            registry.register(single, who=actor(), why=f"{live.label} with only another {part}")
+        singles[part] = from_log(
+            load_evaluation(workspace, evaluate_one(workspace, single, f"{part}-alone"))
+        )
+    effects = attribute(from_log(load_evaluation(workspace, champion)), singles, policy)
+    for effect in effects:
+        get_run_logger().info("%s alone: %s", effect.part, effect.effect)
+    return effects
+
+
 @step("decide")
 def decide(
     workspace: Workspace,
-    live: Release | None,
+    policy: GatePolicy,
     wanted: Release,
     champion: Digest | None,
     challenger: Digest,
+    confirmations: Confirmations,
+    effects: tuple[PartEffect, ...],
     retrieval: tuple[RetrievalChange, ...],
     index: IndexRef,
 ) -> DecisionRef:
     """Run the gate, record what it says, and show the report in Prefect."""
     ref, decision = decide_stored(
         workspace,
-        policy_for(workspace, live, wanted),
+        policy,
         champion,
         challenger,
+        spend=True,
+        confirmations=confirmations,
+        attribution=effects,
         retrieval=retrieval,
         index=index,
     )

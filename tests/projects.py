@@ -22,6 +22,8 @@ NOTE = "data/corpus/pickling.md"
 MEASURES = ("R@4", "answer_correct", "token_f1", "latency_s", "cost")
 POLICY: dict[str, Any] = {
     "clusters": False,
+    # Twenty cases leave little room for a second look.
+    "spending": "none",
     "resamples": 999,
     "must_pass": "answer_correct",
     # Margins that twenty cases can show.

@@ -10,8 +10,10 @@ from flows.outcome import Outcome
 from flows.workspace import Workspace
 from tasks.evaluate.log import EvalLog
 from tasks.gate.decision import GateDecision, load_decision
+from tasks.gate.noise import NoiseFloor
 from tasks.report.numbers import p_value, significant
 
+_STATUS_COLORS = {"passed": "green", "failed": "red", "note": "cyan", "not_checked": "yellow"}
 _COLORS = {"PROMOTE": "green", "HOLD": "yellow", "REJECT": "red", "UNCHANGED": "cyan"}
 
 
@@ -51,6 +53,25 @@ def decision_table(decision: GateDecision) -> RenderableType:
             p_value(row.p_value),
             row.outcome.replace("_", " "),
         )
+    return shown
+
+
+def checks_table(decision: GateDecision) -> RenderableType:
+    """What was checked beside the measures, and what wasn't."""
+    shown = table("check", "", "")
+    for check in decision.checks:
+        color = _STATUS_COLORS[check.status]
+        status = check.status.replace("_", " ")
+        shown.add_row(check.name.replace("_", "-"), f"[{color}]{status}[/]", escape(check.text))
+    return shown
+
+
+def noise_table(noise: NoiseFloor) -> RenderableType:
+    """How far each deciding measure differs between two evaluations of the same release."""
+    shown = table("measure", ">cases", ">differ", ">counts from")
+    for name, found in noise.measures.items():
+        floor = noise.floor(name, found.n_clusters) or 0.0
+        shown.add_row(name, str(found.n), str(found.changed), significant(floor))
     return shown
 
 

@@ -114,6 +114,32 @@ def history(as_json: Json = False) -> None:
         screen.print(shown)
 
 
+def anchor(
+    release: Annotated[
+        str | None, typer.Argument(help="The new anchor; none: show the one of now.")
+    ] = None,
+    why: Annotated[str, typer.Option("--why", help="The reason that the ledger keeps.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Choose the fixed release that no later one may fall behind, however slowly.
+
+    Small losses within the margin of each promotion add up; against a release that stays the same
+    they don't. Until one is chosen it is the first champion.
+
+    Example: ratchet anchor champion --why "new product generation"
+    """
+    with reported(), open_workspace().registry() as registry:
+        if release is not None:
+            registry.choose_anchor(release, who=actor(), why=why)
+        found = registry.anchor()
+        if as_json:
+            print_json({"anchor": found.digest if found else None})
+        elif found is None:
+            screen.print("No anchor yet: the first champion will be it.")
+        else:
+            screen.print(f"The anchor is {escape(found.label)}.")
+
+
 def diff(old: Name, new: Name, as_json: Json = False) -> None:
     """Compare two releases: prompt, parameters and index.
 

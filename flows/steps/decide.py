@@ -1,19 +1,27 @@
 """Stored evaluations -> stored decision with its reports -> the champion, moved or left."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.steps.gate import anchor_scores, noise_of
 from flows.steps.index import IndexRef
+from flows.steps.label import labels_of_pair
 from flows.workspace import Workspace, actor
-from registry import Move
+from registry import LookId, Move, SpentLook
 from tasks.answer.release import Release
-from tasks.digest import SHORT, Digest
+from tasks.digest import SHORT, Digest, digest
 from tasks.evaluate.log import EvalLog, load_log
 from tasks.evaluate.retrieval import RetrievalChange
-from tasks.gate.decide import decide
-from tasks.gate.decision import GateDecision, save_decision
+from tasks.gate.attribution import PartEffect
+from tasks.gate.calibration import load_calibration
+from tasks.gate.decide import GateContext, decide, worth_a_look
+from tasks.gate.decision import GateDecision, load_decision, save_decision
+from tasks.gate.judged import Labels, voting_judged
+from tasks.gate.must_pass import Confirmations
 from tasks.gate.policy import GatePolicy, load_policy
-from tasks.gate.scores import from_log
+from tasks.gate.scores import Scores, from_log
+from tasks.gate.spending import Look
 from tasks.report.html import decision_page
 from tasks.report.markdown import decision_markdown
 from tasks.store import write_atomic
@@ -57,6 +65,9 @@ def decide_stored(
     champion: Digest | None,
     challenger: Digest,
     *,
+    spend: bool = False,
+    confirmations: Confirmations | None = None,
+    attribution: Sequence[PartEffect] = (),
     retrieval: tuple[RetrievalChange, ...] = (),
     index: IndexRef | None = None,
 ) -> tuple[DecisionRef, GateDecision]:
@@ -67,13 +78,18 @@ def decide_stored(
         policy: the rules.
         champion: digest of the champion's evaluation; None when there is no champion.
         challenger: digest of the challenger's evaluation.
+        spend: take the look from the registry's ledger, as a decision that may promote must; the
+            same evidence gets the decision that it got before. Otherwise it counts as look 1.
+        confirmations: what lost must-pass cases got when they were asked again.
+        attribution: what each of several changes does by itself, for the report.
         retrieval: old and new index compared, for the report.
         index: what changed in the corpus, for the report.
     """
     new = load_evaluation(workspace, challenger)
     old = load_evaluation(workspace, champion) if champion else None
     scores, baseline = from_log(new), from_log(old) if old else None
-    decision = decide(baseline, scores, policy)
+    labels = labels_of_pair(workspace, old, new) if old and voting_judged(policy) else None
+    decision = _decide(workspace, policy, baseline, scores, labels, confirmations, spend=spend)
     directory = save_decision(decision, baseline, scores, room=workspace.home.room("decisions"))
     ref = DecisionRef(
         digest=decision.digest,
@@ -82,24 +98,110 @@ def decide_stored(
         directory=directory,
     )
     changed = index if index is not None and (index.embedded or index.removed) else None
-    page = decision_page(decision, old, new, retrieval=retrieval or None, index=changed)
+    page = decision_page(
+        decision, old, new, retrieval=retrieval or None, index=changed, attribution=attribution
+    )
     write_atomic(ref.page, page)
-    write_atomic(ref.markdown, decision_markdown(decision, old, new, page=str(ref.page)))
+    write_atomic(
+        ref.markdown,
+        decision_markdown(decision, old, new, page=str(ref.page), attribution=attribution),
+    )
     return ref, decision
+
+
+def _decide(
+    workspace: Workspace,
+    policy: GatePolicy,
+    champion: Scores | None,
+    challenger: Scores,
+    labels: Labels | None,
+    confirmations: Confirmations | None,
+    *,
+    spend: bool,
+) -> GateDecision:
+    look: int | Look | None = 1
+    context: GateContext = {}
+    if champion is not None:
+        context = {
+            "anchor": anchor_scores(workspace, challenger),
+            "noise": noise_of(workspace, challenger),
+            "calibration": load_calibration(workspace.home, _named(challenger.judge_digest)),
+            "labels": labels,
+        }
+        if spend and policy.mode == "improve":
+            look = None
+            if worth_a_look(champion, challenger, policy, **context):
+                spent = _spend(workspace, policy, champion, challenger, context)
+                if spent.decision and (known := _known(workspace, spent.decision)):
+                    return known
+                look = spent.look
+    return decide(champion, challenger, policy, look=look, confirmations=confirmations, **context)
+
+
+def _spend(
+    workspace: Workspace,
+    policy: GatePolicy,
+    champion: Scores,
+    challenger: Scores,
+    context: GateContext,
+) -> SpentLook:
+    with workspace.registry() as registry:
+        return registry.spend_look(
+            suite=_named(challenger.suite_digest),
+            judge=_named(challenger.judge_digest),
+            policy_digest=policy.digest,
+            challenger=_named(challenger.release_digest),
+            champion=champion.release_digest,
+            challenger_log=_named(challenger.log_digest),
+            champion_log=champion.log_digest,
+            context=_context_digest(context),
+            rule=policy.spending,
+            alpha=policy.alpha,
+            who=actor(),
+        )
+
+
+def _context_digest(context: GateContext) -> Digest:
+    """What else a decision rests on: with another noise floor or more labels it is another one."""
+    labels = context.get("labels") or {}
+    parts = [context.get(name) for name in ("anchor", "noise", "calibration")]
+    return digest(
+        "gate-context",
+        1,
+        {
+            "known": [part.digest if part is not None else None for part in parts],  # type: ignore[attr-defined]
+            "labels": {name: dict(found.differences) for name, found in labels.items()},
+        },
+    )
+
+
+def _known(workspace: Workspace, decision: Digest) -> GateDecision | None:
+    directory = workspace.home.path("decisions", decision)
+    return load_decision(directory) if directory.is_dir() else None
+
+
+def _named(found: Digest | None) -> Digest:
+    if found is None:
+        raise ValueError("an evaluation names its release, suite and judge")
+    return found
 
 
 def record_decision(workspace: Workspace, decision: GateDecision, ref: DecisionRef) -> None:
     """Write a decision into the ledger; again is the same as once."""
-    if decision.challenger_release is None:
-        raise ValueError("a decision without a release digest can't be recorded")
+    look = None
+    if decision.look is not None and decision.look.recorded:
+        look = LookId(
+            _named(decision.suite_digest), _named(decision.judge_digest), decision.look.number
+        )
     with workspace.registry() as registry:
         registry.record_decision(
             decision.digest,
             verdict=decision.verdict,
-            challenger=decision.challenger_release,
+            challenger=_named(decision.challenger_release),
             champion=decision.champion_release,
             who=actor(),
             why=" ".join(ref.reasons)[:500],
+            look=look,
         )
 
 

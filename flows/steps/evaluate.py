@@ -1,6 +1,7 @@
 """Release -> stored evaluation: open the servers, run the plan, keep the log."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,58 @@ def evaluate_release(workspace: Workspace, release: Release, progress: Progress)
             plan.digest, release=release.digest, suite=plan.suite.digest, who=actor()
         )
     return plan.digest
+
+
+def stored_evaluation(workspace: Workspace, release: Release) -> Digest | None:
+    """The evaluation of a release under the current settings, if it was made."""
+    room = workspace.home.room("evals")
+    plan = _next_attempt(plan_release(workspace, release), room)
+    if (room / plan.digest).is_dir():
+        return plan.digest
+    return None
+
+
+def ask_again(
+    workspace: Workspace,
+    release: Release,
+    cases: Sequence[str],
+    *,
+    repeat: int,
+    measures: Sequence[str] | None,
+    progress: Progress,
+) -> EvalLog:
+    """Evaluate some cases of a release once more, with models that are really asked again.
+
+    It is kept apart from the evaluations that are compared and shown: it says how steady an
+    answer is, not how good.
+
+    Args:
+        workspace: settings and state.
+        release: the release.
+        cases: their ids.
+        repeat: which repetition, from 1.
+        measures: only these; None: all that the evaluation has.
+        progress: told what is done.
+
+    Raises:
+        ServerUnavailable: the server doesn't answer.
+        TooManyFailures: it went away; the next run continues from what was finished.
+    """
+    plan = plan_release(workspace, release)
+    suite = plan.suite.subset(cases)
+    plan = replace(
+        plan,
+        suite=suite,
+        repeat=repeat,
+        judged_cases=tuple(case for case in plan.judged_cases if case in set(cases)),
+        measures=plan.measures
+        if measures is None
+        else tuple(found for found in plan.measures if found.name in measures),
+    )
+    room = workspace.home.room("repeats")
+    if not (room / plan.digest).is_dir():
+        save_log(asyncio.run(_evaluate(workspace, plan, progress)), room)
+    return load_log(room / plan.digest)
 
 
 def _next_attempt(plan: EvaluationPlan, room: Path) -> EvaluationPlan:

@@ -41,7 +41,7 @@ async def generate(
     *,
     case_id: str = "",
     purpose: str = "answer",
-    repeat: int = 0,
+    repeat: int | None = None,
 ) -> Answer:
     """Answer one question from the given passages with the release's prompt and sampling.
 

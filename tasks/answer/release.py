@@ -48,6 +48,22 @@ class Release(Settings):
         }
         return tuple(name for name, differs in parts.items() if differs)
 
+    def with_part(self, part: str, other: "Release") -> "Release":
+        """This release with one part of another: prompt, model, retrieval or index."""
+        fields = {
+            "prompt": ("prompt",),
+            "model": ("model",),
+            "retrieval": ("retrieval",),
+            "index": (
+                "index_digest",
+                "corpus_digest",
+                "chunking",
+                "embedding",
+                "embedding_digest",
+            ),
+        }[part]
+        return self.model_copy(update={name: getattr(other, name) for name in fields})
+
     def refreshes(self, other: "Release") -> bool:
         """Whether only the documents differ: the same recipe on a newer corpus."""
         return (

@@ -27,6 +27,7 @@ from tasks.evaluate.provenance import Provenance
 from tasks.evaluate.suite import Suite
 from tasks.index.search import Index, Retrieved
 from tasks.serve.client import ModelClient
+from tasks.serve.label import calling
 from tasks.serve.version import ModelVersion
 
 T = TypeVar("T")
@@ -50,6 +51,8 @@ class EvaluationPlan:
     seed: int
     attempt: int = 0
     """Counts evaluations of the same plan: one that lost calls may be made again, as another."""
+    repeat: int = 0
+    """Above 0 the models are asked again, whatever they answered before."""
 
     @property
     def judge_digest(self) -> Digest:
@@ -76,8 +79,9 @@ class EvaluationPlan:
             "measures": [[m.name, m.version] for m in self.measures],
             "toxicity": self.toxicity.model_dump(mode="json"),
         }
-        again = {"attempt": self.attempt} if self.attempt else {}
-        return digest("evaluation", 1, content | again)
+        # Left out where 0, so that they don't rename what was evaluated before they existed.
+        again = {"attempt": self.attempt, "repeat": self.repeat}
+        return digest("evaluation", 1, content | {k: v for k, v in again.items() if v})
 
 
 def plan_evaluation(
@@ -153,8 +157,9 @@ async def evaluate(
     progress("retrieve", 0, len(cases))
     found = index.search([case.question for case in cases], top_k=plan.release.retrieval.top_k)
     progress("retrieve", len(cases), len(cases))
-    results = await _answer_all(plan, found, client, progress)
-    rows = await _measure_all(plan, results, context, progress)
+    with calling(repeat=plan.repeat):
+        results = await _answer_all(plan, found, client, progress)
+        rows = await _measure_all(plan, results, context, progress)
     doors = {id(door): door for door in (client, context.client) if door is not None}
     return EvalLog(
         manifest=EvalManifest(

@@ -10,7 +10,7 @@ import httpx
 from tasks.config import Price, Sampling
 from tasks.errors import RatchetError
 from tasks.serve.cache import CallCache
-from tasks.serve.label import calling
+from tasks.serve.label import calling, current_label
 from tasks.serve.meter import CallRecord, Meter
 from tasks.serve.transport import (
     RECORD,
@@ -127,7 +127,7 @@ class ModelClient:
         purpose: str,
         sampling: Sampling | None = None,
         schema: dict[str, Any] | None = None,
-        repeat: int = 0,
+        repeat: int | None = None,
     ) -> Completion:
         """Ask the model once.
 
@@ -136,13 +136,15 @@ class ModelClient:
             purpose: what the call is counted under.
             sampling: instead of the version's own.
             schema: JSON schema that the server forces the text into.
-            repeat: which of several samples of the same request this is; from 0.
+            repeat: which of several samples of the same request this is, from 0; None: what
+                `calling` says around this call.
 
         Raises:
             CallFailed: it failed after its retries; has `purpose`, `attempts` and `status`.
             TooManyFailures: so many calls failed that none is sent any more.
         """
         drawn = sampling or self.version.sampling
+        repeat = current_label().repeat if repeat is None else repeat
         body: dict[str, Any] = {
             "model": self.model_name,
             "messages": list(messages),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tasks.report import numbers
 from tasks.track.metrics import MeanScore
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def score_figure(scores: Sequence[MeanScore], *, title: str) -> "Figure":
             axes.plot([score.ci_low, score.ci_high], [row, row], color="#9db4d0", linewidth=5)
         axes.plot(score.mean, row, "o", color="#1f4e8c", markersize=7)
         axes.annotate(
-            f"{score.mean:.3f}",
+            numbers.fixed(score.mean, 3),
             (score.mean, row),
             xytext=(0, 8),
             textcoords="offset points",

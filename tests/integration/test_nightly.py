@@ -61,6 +61,8 @@ def test_the_first_release_is_promoted_and_the_next_run_finds_nothing_to_do(proj
 def test_a_better_release_is_promoted_and_a_worse_one_leaves_the_champion_untouched(
     project, double
 ):
+    # Not everything right: a champion without a fault can't be beaten.
+    double.respond.skills["Be exact."] = 0.75
     run(release=FIRST)
     state, better = run()
     assert (state.name, better.verdict, better.promoted) == ("Promoted", "PROMOTE", True)
@@ -83,10 +85,76 @@ def test_a_better_release_is_promoted_and_a_worse_one_leaves_the_champion_untouc
     ]
 
     write_prompt(project, "same", "Be exact, please.")
-    double.respond.skills = {"Be exact, please.": 1.0} | double.respond.skills
+    double.respond.skills = {"Be exact, please.": 0.75} | double.respond.skills
     state, same = run(prompt="same")
     assert (state.name, same.verdict) == ("Held", "HOLD")
     assert (view.read_bytes(), view.stat().st_mtime_ns) == before
+
+
+def test_a_run_that_can_show_nothing_is_not_made(project, double):
+    run(release=FIRST)
+    run()
+    asked = len(double.requests)
+    write_prompt(project, "hopeless", "Be exact, please.")
+    double.respond.skills = {"Be exact, please.": 1.0} | double.respond.skills
+    state, outcome = run(prompt="hopeless")
+    assert (state.name, outcome.verdict, outcome.decision) == ("Held", "HOLD", None)
+    assert "without a single fault" in outcome.message
+    assert len(double.requests) == asked
+
+
+def test_the_same_evidence_gets_the_same_decision_and_spends_one_look(project, double):
+    double.respond.skills["Be exact."] = 0.75
+    run(release=FIRST)
+    _, first = run(promote=False)
+    _, again = run(promote=False)
+    assert again.decision == first.decision
+    with Registry(None, project.home) as registry:
+        (budget,) = registry.budgets(rule="none", alpha=0.05)
+    assert [look.look.number for look in budget.looks] == [1]
+    assert budget.looks[0].decision == first.decision
+
+
+def test_a_lost_must_pass_case_is_asked_again_before_it_counts(project, double):
+    double.respond.skills["Be exact."] = 0.75
+    project.edit("configs/gate.yaml", must_pass={"measure": "answer_correct", "confirm": 2})
+    run(release=FIRST)
+    run()
+    asked = len(double.requests)
+    write_prompt(project, "worse", "Hurry.")
+    double.respond.skills["Hurry."] = 0.0
+    _, outcome = run(prompt="worse")
+    lost = sum(case.must_pass for case in project.cases[: int(0.75 * len(project.cases)) + 1])
+    assert lost >= 1
+    assert outcome.verdict == "REJECT"
+    assert any("also when asked again" in reason for reason in outcome.reasons)
+    assert len(double.requests) == asked + len(project.cases) + 2 * lost
+
+
+def test_the_champion_is_evaluated_against_itself_where_the_policy_wants_it(project, double):
+    double.respond.skills["Be exact."] = 0.75
+    project.edit("configs/gate.yaml", noise={"required": True, "refresh": True, "cases": 10})
+    run(release=FIRST)
+    asked = len(double.requests)
+    _, outcome = run()
+    assert outcome.verdict == "PROMOTE"
+    assert len(double.requests) == asked + len(project.cases) + 10
+    write_prompt(project, "other", "Be exact, please.")
+    double.respond.skills = {"Be exact, please.": 1.0} | double.respond.skills
+    run(prompt="other")
+    # The noise of this suite is known: the champion isn't asked a third time.
+    assert len(double.requests) == asked + 2 * len(project.cases) + 10
+
+
+def test_several_changes_are_told_apart(project, double):
+    double.respond.skills["Be exact."] = 0.75
+    project.edit("configs/gate.yaml", attribution=True)
+    run(release=FIRST)
+    _, outcome = run(top_k=2)
+    page = outcome.page.read_text(encoding="utf-8")
+    assert "prompt" in page
+    assert "retrieval" in page
+    assert "helped" in page
 
 
 def test_a_release_that_is_good_enough_stays_a_challenger_when_told_not_to_promote(project):

@@ -190,8 +190,8 @@ def test_the_log_of_the_start_before_is_kept(daemon: Daemon) -> None:
 
 def test_what_was_logged_at_the_start_is_still_known_after_hours_of_work(daemon: Daemon) -> None:
     assert not daemon.has_logged("started")
-    code = "print('web started'); [print(f'run {i}') for i in range(100)]; print('busy', flush=True)"
-    start(daemon, "-c", f"{code}; import time; time.sleep(60)")
+    work = "print('web started'); [print(i) for i in range(100)]; print('busy', flush=True)"
+    start(daemon, "-c", f"{work}; import time; time.sleep(60)")
     until(lambda: daemon.has_logged("busy"))
 
     assert "started" not in daemon.log_tail()
