@@ -15,7 +15,14 @@ from math import ceil, expm1, log1p
 import numpy as np
 
 from tasks.gate.decision import Comparison, Outcome
-from tasks.gate.inference import MeanBounds, holm, many_mean_bounds, mcnemar, sign_flip
+from tasks.gate.inference import (
+    MeanBounds,
+    holm,
+    many_mean_bounds,
+    mcnemar,
+    sign_flip,
+    sign_flip_interval,
+)
 from tasks.gate.pairs import Pairs, pair
 from tasks.gate.policy import GatePolicy, MeasurePolicy
 from tasks.gate.power import Method, cases_needed, spread_of
@@ -64,7 +71,8 @@ def compare_all(
         for name, pairs in paired.items()
         if policy.measures[name].role != "report" and (measured := pairs.only_measured())
     }
-    for_worse = _bounds(policy, complete, alpha=alpha, seed=seed)
+    with_gaps = {name: pairs for name, pairs in complete.items() if not paired[name].measured.all()}
+    for_worse = bounds | _bounds(policy, with_gaps, alpha=alpha, seed=seed)
     rows = [
         _compare(
             name,
@@ -72,7 +80,7 @@ def compare_all(
             pairs,
             bounds[name],
             measured=complete.get(name),
-            bounds_measured=for_worse.get(name),
+            bounds_measured=for_worse[name] if name in complete else None,
             alpha=alpha,
             seed=seed,
         )
@@ -165,6 +173,16 @@ def _compare(
             p_worse = bounds_measured.p_below(threshold)
     delta = float(np.sum(pairs.differences)) / len(pairs.differences)
     low, high = bounds.interval(level)
+    if method != BOUND:
+        # The interval of the test that decides: two different ones could contradict each other.
+        inner = sign_flip_interval(
+            pairs.sums(),
+            pairs.sizes(),
+            alpha=level,
+            resamples=resamples_for(policy, level),
+            seed=seed,
+        )
+        low, high = max(inner[0], -pairs.worst), min(inner[1], pairs.worst)
     outcome = _outcome(rule, p_value, p_worse, level)
     needed = None
     if outcome == "unclear" and threshold is not None:

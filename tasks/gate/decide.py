@@ -150,24 +150,6 @@ def decide(
     )
 
 
-def check_validity(champion: Scores, challenger: Scores, policy: GatePolicy) -> tuple[Check, ...]:
-    """What can be known before the result is looked at: whether the evidence is worth a look.
-
-    A look costs a share of alpha, so the flow asks this first: an evaluation that lost too many
-    scores is repeated, and costs nothing.
-
-    Raises:
-        ScoresError: as for `decide`.
-    """
-    comparable = check_comparable(champion, challenger, policy)
-    paired = pair_all(policy, champion, challenger)
-    return (
-        comparable,
-        check_measures(champion, challenger, paired, policy),
-        check_failures(paired, policy),
-    )
-
-
 def worth_a_look(
     champion: Scores,
     challenger: Scores,
@@ -180,20 +162,18 @@ def worth_a_look(
 ) -> bool:
     """Whether a decision could promote: the evidence is valid, and all that is required is there.
 
-    A look that is spent on anything else is lost: the same evidence gets the same decision.
+    A look costs a share of alpha, and the same evidence gets the same decision: it is spent only
+    when both are worth it. An evaluation that lost too many scores is repeated and costs nothing.
 
     Raises:
         ScoresError: as for `decide`.
     """
-    paired = pair_all(policy, champion, challenger)
+    validity, paired = _validity(champion, challenger, policy)
     missing = (policy.anchor.required and anchor is None) or (
         policy.noise.required and noise is None
     )
     people = people_of(calibration, labels or {}, paired, policy)
-    checks = (
-        *check_validity(champion, challenger, policy),
-        check_judge(calibration, people, challenger, policy),
-    )
+    checks = (*validity, check_judge(calibration, people, challenger, policy))
     require_enough_cases(paired, policy, alpha=policy.alpha)
     return not missing and all(check.status != "failed" for check in checks)
 
@@ -202,6 +182,19 @@ def _look(look: int | Look | None, policy: GatePolicy) -> Look | None:
     if isinstance(look, int):
         return look_at(policy.spending, alpha=policy.alpha, number=look)
     return look
+
+
+def _validity(
+    champion: Scores, challenger: Scores, policy: GatePolicy
+) -> tuple[tuple[Check, ...], dict[str, Pairs]]:
+    """What can be known before the result is looked at, and the pairs that it is known of."""
+    comparable = check_comparable(champion, challenger, policy)
+    paired = pair_all(policy, champion, challenger)
+    return (
+        comparable,
+        check_measures(champion, challenger, paired, policy),
+        check_failures(paired, policy),
+    ), paired
 
 
 def _compare_sides(
@@ -218,8 +211,7 @@ def _compare_sides(
     seed: int,
 ) -> _Findings:
     alpha = look.alpha if look else policy.alpha
-    validity = check_validity(champion, challenger, policy)
-    paired = pair_all(policy, champion, challenger)
+    validity, paired = _validity(champion, challenger, policy)
     require_enough_cases(paired, policy, alpha=alpha)
     people = people_of(calibration, labels or {}, paired, policy)
     comparisons = compare_all(policy, paired, alpha=alpha, seed=seed, people=people)

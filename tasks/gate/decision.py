@@ -56,7 +56,7 @@ class Comparison(Settings):
     losses: int
     ties: int
     method: str
-    """Test behind `p_value`; the bounds are Gaffke's, or those of the human labels."""
+    """Test behind `p_value` and the bounds."""
     outcome: Outcome
     n_needed: int | None
     """About how many cases would settle it if the difference is as seen; None: settled, or more

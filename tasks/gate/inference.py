@@ -74,6 +74,48 @@ def sign_flip(sums: Floats, *, resamples: int, seed: int) -> float:
     return (1 + extreme) / (resamples + 1)
 
 
+def sign_flip_interval(
+    sums: Floats, sizes: Floats, *, alpha: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    """The shifts of the mean that `sign_flip` doesn't reject, at `alpha` on each side.
+
+    A shift is rejected exactly when few random halves of the clusters have a mean below it: the
+    bounds are quantiles of those means, from the same patterns as the test.
+
+    Args:
+        sums: shape (C,), the sum of the differences of each cluster.
+        sizes: shape (C,), the cases of each cluster.
+        alpha: one-sided level.
+        resamples: random sign patterns where there are too many to list.
+        seed: of those patterns.
+
+    References:
+        J. Hartigan, Using subsample values as typical values, 1969.
+    """
+    count = len(sums)
+    both = np.stack([sums, sizes], axis=1)
+    if count <= ENUMERATED_CLUSTERS:
+        patterns = (np.arange(1, 2**count)[:, None] >> np.arange(count)) & 1
+        halves = patterns @ both
+    else:
+        generator = np.random.default_rng([seed, count, 1])
+        halves = np.concatenate(
+            [
+                generator.integers(0, 2, size=(rows, count), dtype=np.int8).astype(np.float64)
+                @ both
+                for rows in _blocks(resamples, count)
+            ]
+        )
+    empty = halves[:, 1] == 0.0
+    means = halves[:, 0] / np.where(empty, 1.0, halves[:, 1])
+    allowed = int(alpha * (len(means) + 1) * (1 + 1e-9)) - 1
+    if allowed < 0:
+        return -np.inf, np.inf
+    low = np.partition(np.where(empty, -np.inf, means), allowed)[allowed]
+    high = -np.partition(np.where(empty, -np.inf, -means), allowed)[allowed]
+    return float(low), float(high)
+
+
 def _counted_flips(sums: Ints) -> float:
     """P(sum of a random half of the clusters <= 0), by adding one cluster after the other."""
     shares = np.ones(1)

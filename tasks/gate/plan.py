@@ -104,7 +104,8 @@ def plan(
         if name in paired
     )
     source = (
-        f"the comparison of {pilot[1].release} with {pilot[0].release}"
+        f"the comparison of {pilot[1].release or 'the challenger'} with "
+        f"{pilot[0].release or 'the champion'}"
         if pilot
         else "the champion's scores alone, assuming that a challenger's agree with them halfway"
     )

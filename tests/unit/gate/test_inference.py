@@ -13,6 +13,7 @@ from tasks.gate.inference import (
     mcnemar,
     mean_bounds,
     sign_flip,
+    sign_flip_interval,
     standard_error,
 )
 
@@ -190,3 +191,30 @@ def test_a_guardrail_holds_its_level_with_clusters_that_lose_together() -> None:
         bounds = mean_bounds(sums, np.full(clusters, size), worst=1.0, resamples=999, seed=0)
         passed += bounds.p_above(-margin) <= 0.05
     assert passed / NULLS <= TOLERANCE
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.floats(-1, 1).map(lambda value: round(value, 3)), min_size=5, max_size=30),
+    st.sampled_from([0.01, 0.03, 0.05]),
+)
+def test_the_interval_of_a_sign_flip_excludes_0_exactly_when_the_test_rejects(
+    values: list[float], alpha: float
+) -> None:
+    # Not whole numbers, so that test and interval see the same patterns.
+    sums, sizes = np.array(values) + 1e-4, np.ones(len(values))
+    low, high = sign_flip_interval(sums, sizes, alpha=alpha, resamples=999, seed=3)
+    assert (sign_flip(sums, resamples=999, seed=3) <= alpha) == (low > 1e-9)
+    assert (sign_flip(-sums, resamples=999, seed=3) <= alpha) == (high < -1e-9)
+    assert low <= high
+
+
+def test_the_interval_of_a_sign_flip_covers_the_mean_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(6)
+    sizes = generator.integers(1, 5, 40).astype(float)
+    covered = 0
+    for _ in range(NULLS):
+        sums = sizes * 0.1 + generator.normal(size=40) * np.sqrt(sizes)
+        low, high = sign_flip_interval(sums, sizes, alpha=0.05, resamples=999, seed=0)
+        covered += low <= 0.1 <= high
+    assert covered / NULLS >= 0.9 - 2 * np.sqrt(0.9 * 0.1 / NULLS)

@@ -86,3 +86,63 @@ def test_a_file_that_is_not_there_is_bad_input(ratchet, policy, tmp_path, missin
     assert shown.exit_code == 2
     assert "gone" in shown.stderr
     assert "Next:" in shown.stderr
+
+
+def test_a_report_is_one_page_of_the_same_decision(ratchet, policy, tmp_path):
+    old = scores(tmp_path / "old.jsonl", right=30)
+    new = scores(tmp_path / "new.jsonl", right=50)
+    page = tmp_path / "out.html"
+    shown = ratchet(
+        *("gate", "--champion", old, "--challenger", new, "--policy", policy),
+        *("--report", str(page)),
+    )
+    assert shown.exit_code == 0
+    assert "PROMOTE" in page.read_text(encoding="utf-8")
+
+
+def test_what_was_not_checked_is_listed(ratchet, policy, tmp_path):
+    old = scores(tmp_path / "old.jsonl", right=30)
+    new = scores(tmp_path / "new.jsonl", right=50)
+    arguments = ("gate", "--champion", old, "--challenger", new, "--policy", policy, "--json")
+    status = {
+        check["name"]: check["status"] for check in json.loads(ratchet(*arguments).stdout)["checks"]
+    }
+    assert (status["anchor"], status["noise"], status["budget"]) == ("not_checked",) * 3
+    status = {
+        check["name"]: check["status"]
+        for check in json.loads(ratchet(*arguments, "--anchor", old, "--noise", old).stdout)[
+            "checks"
+        ]
+    }
+    assert (status["anchor"], status["noise"]) == ("passed", "passed")
+
+
+def test_a_later_look_needs_more(ratchet, policy, tmp_path):
+    old = scores(tmp_path / "old.jsonl", right=30)
+    new = scores(tmp_path / "new.jsonl", right=36)
+    arguments = ("gate", "--champion", old, "--challenger", new, "--policy", policy)
+    assert ratchet(*arguments).exit_code == 0
+    assert ratchet(*arguments, "--look", "2").exit_code == 3
+
+
+def test_scores_are_asked_for(ratchet):
+    shown = ratchet("gate")
+    assert shown.exit_code == 2
+    assert "--challenger" in shown.stderr
+
+
+def test_a_plan_says_what_the_cases_can_show(ratchet, policy, tmp_path):
+    old = scores(tmp_path / "old.jsonl", right=30)
+    shown = ratchet("gate", "plan", "--champion", old, "--policy", policy)
+    assert shown.exit_code == 0
+    assert "60 cases find an improvement of" in shown.stdout
+    full = scores(tmp_path / "full.jsonl", right=60)
+    hopeless = ratchet("gate", "plan", "--champion", full, "--policy", policy)
+    assert hopeless.exit_code == 3
+    assert "Hopeless" in hopeless.stdout
+
+
+def test_a_plan_without_a_champion_says_what_is_missing(ratchet, project):
+    shown = ratchet("gate", "plan")
+    assert shown.exit_code == 2
+    assert "no champion yet" in shown.stderr
