@@ -25,6 +25,7 @@ from flows.steps.decide import (
 from flows.steps.evaluate import check, plan_release, test_retrieval
 from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
+from flows.steps.judge import refresh_anchor
 from flows.steps.track import track
 from flows.workspace import Workspace, actor, open_workspace
 from tasks.answer.release import Release
@@ -32,7 +33,9 @@ from tasks.digest import SHORT, Digest
 from tasks.errors import ServerUnavailable
 from tasks.evaluate.retrieval import RetrievalChange
 from tasks.gate.attribution import PartEffect, attribute
+from tasks.gate.calibration import drift_words, load_calibration
 from tasks.gate.decision import GateDecision
+from tasks.gate.judged import voting_judged
 from tasks.gate.must_pass import Confirmations
 from tasks.gate.policy import GatePolicy
 from tasks.gate.scores import from_log
@@ -93,6 +96,7 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
         return Outcome(verdict="HOLD", release=wanted.label, message=hopeless[0], reasons=hopeless)
     if live is not None and champion is not None:
         refresh_noise(workspace, policy, live, champion)
+        recheck_judge(workspace, policy, champion)
     challenger = evaluate_one(workspace, wanted, "challenger")
     confirmations: Confirmations = {}
     effects: tuple[PartEffect, ...] = ()
@@ -168,6 +172,22 @@ def refresh_noise(
         noise = measure_noise(workspace, policy, live, log, progress)
     for name, found in noise.measures.items():
         get_run_logger().info("%s: %d of %d cases differ", name, found.changed, found.n)
+
+
+@step("ask the judge again")
+def recheck_judge(workspace: Workspace, policy: GatePolicy, champion: Digest) -> None:
+    """Judge the frozen answers again: every night where the policy says so, and a new judge."""
+    judge = load_evaluation(workspace, champion).manifest.judge_digest
+    known = load_calibration(workspace.home, judge) is not None
+    if not voting_judged(policy) or (known and not policy.judge.recheck):
+        return
+    with (
+        one_at_a_time(endpoint_limit(vllm_url(workspace.project)), workspace.home),
+        run_progress("judge") as progress,
+    ):
+        drift = refresh_anchor(workspace, progress)
+    for line in drift_words(drift):
+        get_run_logger().warning("the judge has no vote: %s", line)
 
 
 @step("ask lost must-pass cases again")

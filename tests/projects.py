@@ -24,6 +24,7 @@ POLICY: dict[str, Any] = {
     "clusters": False,
     # Twenty cases leave little room for a second look.
     "spending": "none",
+    "noise": {"refresh": False},
     "resamples": 999,
     "must_pass": "answer_correct",
     # Margins that twenty cases can show.

@@ -1,7 +1,7 @@
 """Release -> stored evaluation: open the servers, run the plan, keep the log."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -117,7 +117,7 @@ def ask_again(
     cases: Sequence[str],
     *,
     repeat: int,
-    measures: Sequence[str] | None,
+    measures: Collection[str],
     progress: Progress,
 ) -> EvalLog:
     """Evaluate some cases of a release once more, with models that are really asked again.
@@ -130,7 +130,7 @@ def ask_again(
         release: the release.
         cases: their ids.
         repeat: which repetition, from 1.
-        measures: only these; None: all that the evaluation has.
+        measures: which of the evaluation's measures.
         progress: told what is done.
 
     Raises:
@@ -144,9 +144,7 @@ def ask_again(
         suite=suite,
         repeat=repeat,
         judged_cases=tuple(case for case in plan.judged_cases if case in set(cases)),
-        measures=plan.measures
-        if measures is None
-        else tuple(found for found in plan.measures if found.name in measures),
+        measures=tuple(found for found in plan.measures if found.name in measures),
     )
     room = workspace.home.room("repeats")
     if not (room / plan.digest).is_dir():

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from flows.steps.evaluate import ask_again, stored_evaluation
+from flows.steps.evaluate import ask_again
 from flows.workspace import Workspace
 from tasks.answer.release import Release
 from tasks.digest import Digest, digest
@@ -88,7 +88,14 @@ def measure_noise(
     first = from_log(evaluation)
     suite = Suite(evaluation.manifest.suite_name, evaluation.cases)
     chosen = draw(suite, policy.noise.cases or len(suite.cases), seed=policy.seed)
-    again = ask_again(workspace, release, chosen, repeat=1, measures=None, progress=progress)
+    again = ask_again(
+        workspace,
+        release,
+        chosen,
+        repeat=1,
+        measures=policy.named("primary", "guardrail"),
+        progress=progress,
+    )
     found = noise_floor(_only(first, chosen), _as_of(from_log(again), first), policy)
     save_noise(found, _noise_path(workspace, first.suite_digest, first.judge_digest))
     return found

@@ -36,6 +36,7 @@ from tasks.gate.drift import (
 )
 from tasks.gate.judge_bias import PairwiseVerdict
 from tasks.gate.labels import JudgedAnswer, LabelTable, judged_answers
+from tasks.gate.policy import load_policy
 from tasks.serve.label import calling
 
 ROUNDS = 1_000_000
@@ -57,8 +58,8 @@ class JudgedHere:
 
 
 def requirements_of(workspace: Workspace) -> JudgeRequirements:
-    """What the project asks of a judge."""
-    return JudgeRequirements()
+    """What the project's policy asks of a judge."""
+    return load_policy(workspace.project.gate_policy).judge
 
 
 def current_judge(workspace: Workspace) -> EvalManifest:

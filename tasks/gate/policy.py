@@ -95,9 +95,9 @@ class Noise(Settings):
 
     required: bool = False
     """Hold while it isn't known."""
-    refresh: bool = False
+    refresh: bool = True
     """The nightly run measures it when the suite or the judge changed."""
-    cases: int | None = Field(default=50, ge=5)
+    cases: int | None = Field(default=24, ge=5)
     """On so many cases; null: all."""
 
 
