@@ -154,11 +154,12 @@ def stored_decisions(workspace: Workspace) -> Iterator[GateDecision]:
 
 
 def _pilot(workspace: Workspace, scores: Scores) -> tuple[Scores, Scores] | None:
-    """The newest comparison on the same suite by the same judge."""
+    """The newest comparison on the same suite by the same judge; a refresh hardly differs."""
     wanted = (scores.suite_digest, scores.judge_digest)
     for decision in stored_decisions(workspace):
         logs = (decision.champion_log, decision.challenger_log)
-        if (decision.suite_digest, decision.judge_digest) != wanted or None in logs:
+        same = (decision.suite_digest, decision.judge_digest) == wanted
+        if not same or None in logs or decision.policy.mode == "refresh":
             continue
         paths = [workspace.home.path("evals", str(log)) for log in logs]
         if all(path.is_dir() for path in paths):

@@ -26,6 +26,11 @@ class Estimate(Settings):
     low: float
     high: float
 
+    @classmethod
+    def of(cls, value: float, low: float, high: float) -> "Estimate":
+        """Rounded where two processors may differ: a calibration is named by its content."""
+        return cls(value=round(value, 12), low=round(low, 12), high=round(high, 12))
+
 
 class Agreement(Settings):
     """How one measure's judge and people agree; what can't be computed is None."""
@@ -140,7 +145,7 @@ def percentile(point: float, drawn: Floats, *, confidence: float) -> Estimate:
     """A point with the percentile interval of its bootstrap values."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
-    return Estimate(value=point, low=float(low), high=float(high))
+    return Estimate.of(point, float(low), float(high))
 
 
 def resampled(parts: Floats, *, resamples: int, seed: int) -> Floats:

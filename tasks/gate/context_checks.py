@@ -164,8 +164,7 @@ def check_anchor(
             status="failed",
             verdict="REJECT" if worse else "HOLD",
             text=f"Against the anchor {anchor.release or 'release'}: {', '.join(names)} {said}.",
-            next_step="Earlier promotions gave this away little by little: win it back, or choose "
-            "a new anchor on purpose.",
+            next_step="Win it back, or choose a new anchor on purpose: ratchet anchor",
             detail=detail,
             measures=names,
         )

@@ -50,7 +50,7 @@ def verbosity_slope(
     groups = np.arange(n) if clusters is None else numbered(clusters)
     count = len(np.unique(groups))
     # Constant marks of the people leave the length alone beside the constant.
-    kept = [0, 1, 2] if np.ptp(design[:, 1]) > 0 else [0, 2]
+    kept = [0, 1, 2] if len(set(people)) > 1 else [0, 2]
     design = design[:, kept]
     if count <= _COLUMNS or np.linalg.matrix_rank(design) < len(kept):
         return None
@@ -63,7 +63,7 @@ def verbosity_slope(
     error = float(np.sqrt((bread @ pieces.T @ pieces @ bread)[-1, -1] * small))
     reach = float(t.ppf((1 + confidence) / 2, count - 1)) * error
     slope = float(coefficients[-1])
-    return Estimate(value=slope, low=slope - reach, high=slope + reach)
+    return Estimate.of(slope, slope - reach, slope + reach)
 
 
 class PairwiseVerdict(Settings):
@@ -116,5 +116,5 @@ def position_consistency(
         return None
     same = sum(orders["AB"] == orders["BA"] for orders in both)
     bounds = binomtest(same, len(both)).proportion_ci(confidence, method="exact")
-    share = Estimate(value=same / len(both), low=float(bounds.low), high=float(bounds.high))
+    share = Estimate.of(same / len(both), float(bounds.low), float(bounds.high))
     return Consistency(n=len(both), share=share)

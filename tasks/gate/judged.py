@@ -8,7 +8,7 @@ from tasks.gate.calibration import JudgeCalibration
 from tasks.gate.decision import Check
 from tasks.gate.draws import PairedLabels
 from tasks.gate.pairs import Pairs
-from tasks.gate.policy import GatePolicy
+from tasks.gate.policy import GatePolicy, MeasurePolicy
 from tasks.gate.ppi import FEWEST, PpiResult, ppi_difference
 from tasks.gate.scores import Scores
 
@@ -89,21 +89,19 @@ def people_of(
     for name in voting_judged(policy):
         if calibration.vote(name) != "with_labels" or name not in labels or name not in paired:
             continue
-        result = _ppi(
-            labels[name], paired[name], higher=policy.measures[name].direction == "higher"
-        )
+        result = _ppi(labels[name], paired[name], policy.measures[name], seed=policy.seed)
         if result is not None:
             found[name] = result
     return found
 
 
-def _ppi(labels: PairedLabels, pairs: Pairs, *, higher: bool) -> PpiResult | None:
+def _ppi(labels: PairedLabels, pairs: Pairs, rule: MeasurePolicy, *, seed: int) -> PpiResult | None:
     frame = set(labels.frame)
     labelled = np.array([case in labels.differences for case in pairs.cases])
     rest = np.array([case in frame for case in pairs.cases]) & ~labelled
     if len(np.unique(pairs.cluster[labelled])) < FEWEST:
         return None
-    sign = 1.0 if higher else -1.0
+    sign = 1.0 if rule.direction == "higher" else -1.0
     seen = [
         sign * labels.differences[case]
         for case, known in zip(pairs.cases, labelled, strict=True)
@@ -116,4 +114,6 @@ def _ppi(labels: PairedLabels, pairs: Pairs, *, higher: bool) -> PpiResult | Non
         clusters_labelled=pairs.cluster[labelled].tolist(),
         clusters_unlabelled=pairs.cluster[rest].tolist(),
         worst=pairs.worst,
+        shifted=rule.role != "primary" or rule.min_effect > 0.0,
+        seed=seed,
     )

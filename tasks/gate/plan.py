@@ -132,9 +132,10 @@ def _measure_plan(
     primary = rule.role == "primary"
     level = alpha if primary else policy.alpha
     method, threshold = method_for(rule, pairs), threshold_of(rule) or 0.0
-    spread = (
-        _assumed_spread(rule, pairs, champion.by_measure[name]) if assumed else spread_of(pairs)
-    )
+    # Two releases that scored alike on every case say nothing about the next one.
+    assumed = assumed or not pairs.differences.any()
+    scores = champion.by_measure.get(name, {})
+    spread = _assumed_spread(rule, pairs, scores) if assumed else spread_of(pairs)
     asked = rule.effect if primary else rule.margin
     found: float | None
     if primary:

@@ -38,6 +38,12 @@ def test_a_plan_knows_the_spread_of_an_earlier_comparison(
     assert (primary(by_pilot).detectable or 1) < (primary(alone).detectable or 0)
 
 
+def test_two_releases_that_score_alike_are_no_pilot(make: MakeScores, policy: GatePolicy) -> None:
+    same = release(make, 60)
+    by_pilot = primary(plan(policy, same, look=None, pilot=(same, same)))
+    assert by_pilot.detectable == primary(plan(policy, same, look=None)).detectable
+
+
 def test_a_plan_says_how_many_cases_an_effect_takes(make: MakeScores, policy: GatePolicy) -> None:
     found = primary(plan(with_effect(policy, 0.05), release(make, 60), look=None))
     assert found.asked == 0.05

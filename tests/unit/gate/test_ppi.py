@@ -44,6 +44,8 @@ def test_the_chosen_trust_is_that_of_ppi_python(seed):
 def test_standard_error_and_degrees_of_freedom_are_those_of_the_formula():
     human, judge, rest = sample(1)
     found = ppi_difference(human, judge, rest, lam=0.6)
+    # The chosen lam is an estimate itself, a given one is not.
+    assert ppi_difference(human, judge, rest).se > found.se * 0.9
     variance = 0.36 * np.var(rest, ddof=1) / 160 + np.var(human - 0.6 * judge, ddof=1) / 40
     assert found.se == pytest.approx(sqrt(variance), rel=1e-12)
     assert (found.df, found.n, found.n_unlabelled) == (38, 40, 160)
@@ -103,7 +105,9 @@ def test_clusters_of_one_case_change_nothing():
         clusters_labelled=[f"a{i}" for i in range(40)],
         clusters_unlabelled=[f"b{i}" for i in range(160)],
     )
-    assert named == alone
+    assert (named.estimate, named.lam, named.df) == (alone.estimate, alone.lam, alone.df)
+    assert named.se == pytest.approx(alone.se, rel=1e-12)
+    assert named.effective_n == pytest.approx(alone.effective_n, rel=1e-12)
 
 
 def test_without_a_judge_the_error_is_the_cluster_robust_one():
@@ -147,7 +151,9 @@ def test_interval_and_p_value_never_disagree(
     values: list[int], threshold: float, alpha: float, worst: float | None
 ) -> None:
     human = np.array(values, dtype=float)
-    found = ppi_difference(human, human[::-1], human, worst=worst)
+    found = ppi_difference(
+        human, human[::-1], human, worst=worst, shifted=worst is not None, resamples=999
+    )
     low, high = found.interval(alpha)
     # Away from rounding at the very bound.
     if abs(threshold - low) > 1e-9:
@@ -205,6 +211,11 @@ def test_a_trust_outside_of_0_to_1_is_refused(lam):
         ppi_difference([0.0] * 4, [0.0] * 4, [0.0], lam=lam)
 
 
+def test_a_shifted_question_needs_to_know_how_bad_a_case_can_be():
+    with pytest.raises(ValueError, match="needs `worst`"):
+        ppi_difference([0.0] * 4, [0.0] * 4, [0.0], shifted=True)
+
+
 NULLS = 4_000
 TOLERANCE = 0.0546 + 2 * sqrt(0.05 * 0.95 / NULLS)
 """The level that every test of the gate keeps, and two standard errors of this simulation."""
@@ -219,3 +230,38 @@ def test_a_useless_challenger_passes_at_most_as_often_as_it_says(n, noise, rest)
         for seed in range(NULLS)
     )
     assert passed / NULLS <= TOLERANCE
+
+
+@pytest.mark.parametrize("n", [30, 100])
+@pytest.mark.parametrize("agrees", [0.8, 0.95])
+def test_rare_losses_pass_a_margin_at_most_as_often_as_it_says(n, agrees):
+    generator = np.random.default_rng(n)
+    loses, runs, passed, by_t = 0.1, 1_000, 0, 0
+    for _ in range(runs):
+        # Worse by exactly the margin: one loss in ten and no win.
+        human = -(generator.random(n + 150) < loses).astype(float)
+        guess = -(generator.random(n + 150) < loses).astype(float)
+        judge = np.where(generator.random(n + 150) < agrees, human, guess)
+        parts = human[:n], judge[:n], judge[n:]
+        found = ppi_difference(*parts, worst=1.0, shifted=True, resamples=999)
+        passed += found.p_above(-loses) <= 0.05
+        by_t += ppi_difference(*parts).p_above(-loses) <= 0.05
+    assert passed / runs <= 0.0546 + 2 * sqrt(0.05 * 0.95 / runs)
+    # Student's t alone doesn't hold it: that is why the bound is there.
+    assert by_t / runs > 0.08
+
+
+def test_a_harmless_challenger_passes_a_margin_more_often_with_a_good_judge():
+    generator = np.random.default_rng(2)
+    with_judge = people_alone = 0
+    for _ in range(300):
+        human = generator.choice([1.0, -1.0, 0.0], p=[0.05, 0.05, 0.9], size=250)
+        judge = np.where(generator.random(250) < 0.9, human, 0.0)
+        for count, rest in ((1, judge[100:]), (0, [])):
+            found = ppi_difference(
+                human[:100], judge[:100], rest, worst=1.0, shifted=True, resamples=999
+            )
+            passed = found.p_above(-0.1) <= 0.05
+            with_judge += passed and count
+            people_alone += passed and not count
+    assert with_judge > people_alone + 15
