@@ -7,8 +7,11 @@ import typer
 from flows.commands import ask, releases, runs, servers
 from flows.commands.demo import demo
 from flows.commands.gate import gate
+from flows.commands.gc import gc
+from flows.commands.show import diff, show
 from flows.commands.stage import stage
 from flows.commands.suite import suite
+from flows.commands.verify import verify
 
 app = typer.Typer(
     name="ratchet",
@@ -25,11 +28,14 @@ _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Releases": (
         ask.ask,
         releases.releases,
-        releases.diff,
+        show,
+        diff,
         releases.history,
         releases.promote,
         releases.rollback,
         releases.anchor,
+        verify,
+        gc,
     ),
 }
 for _panel, _commands in _PANELS.items():

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from flows.addresses import vllm_url
 from flows.evaluate import evaluate_one
+from flows.events import announce, announce_move
 from flows.outcome import STATE_NAMES, Outcome, Word
 from flows.policies import PROMOTION, endpoint_limit, one_at_a_time, step
 from flows.reindex import build_wanted_index, take_snapshot
@@ -87,12 +88,14 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
         )
     register_challenger(workspace, wanted)
     if rolled_back := rolled_back_from(workspace, wanted):
+        announce("held", wanted, why=rolled_back)
         return Outcome(verdict="HOLD", release=wanted.label, message=rolled_back)
     retrieval = compare_indexes(workspace, live, wanted)
     policy = policy_for(workspace, live, wanted)
     champion = evaluate_one(workspace, live, "champion") if live is not None else None
     if champion is not None and (hopeless := plan_comparison(workspace, policy, champion)):
         show_in_mlflow(workspace)
+        announce("held", wanted, why=" ".join(hopeless))
         return Outcome(verdict="HOLD", release=wanted.label, message=hopeless[0], reasons=hopeless)
     if live is not None and champion is not None:
         refresh_noise(workspace, policy, live, champion)
@@ -250,6 +253,7 @@ def decide(
         index=index,
     )
     record_decision(workspace, decision, ref)
+    announce_verdict(ref, wanted)
     create_markdown_artifact(
         ref.markdown.read_text(encoding="utf-8"),
         key="decision",
@@ -257,6 +261,17 @@ def decide(
     )
     show_measures(decision)
     return ref
+
+
+def announce_verdict(ref: DecisionRef, wanted: Release) -> None:
+    """Tell automations that a challenger didn't make it; promotions are announced when done."""
+    if ref.verdict != "PROMOTE":
+        announce(
+            "held" if ref.verdict == "HOLD" else "rejected",
+            wanted,
+            why=" ".join(ref.reasons),
+            decision=ref.digest,
+        )
 
 
 def show_measures(decision: GateDecision) -> None:
@@ -299,6 +314,7 @@ def move_champion(
     """Make the challenger the champion; one promotion at a time."""
     with one_at_a_time(PROMOTION, workspace.home):
         move = promote_decided(workspace, decision, wanted, live)
+    announce_move(workspace, move)
     get_run_logger().info(move.message)
     return move.changed
 

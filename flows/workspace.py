@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from registry import Registry
+from registry import PromotionRules, Registry
+from registry.gitops import sync_champion_file
 from tasks.config import Project, S, load_project
 from tasks.errors import ConfigError
 from tasks.store import Home
@@ -20,9 +21,33 @@ class Workspace:
     project: Project
     home: Home
 
-    def registry(self) -> Registry:
-        """Open the registry; close it after use."""
-        return Registry(self.project.services.registry.url, self.home)
+    def registry(self, *, repair: bool = True) -> Registry:
+        """Open the registry; close it after use. Without `repair`, opening changes nothing."""
+        service = self.project.services.registry
+        return Registry(
+            service.url,
+            self.home,
+            repair=repair,
+            rules=PromotionRules(
+                require_clean=service.require_clean,
+                production_from_staging=service.production_from_staging,
+            ),
+        )
+
+    def write_champion_file(self, registry: Registry) -> bool:
+        """Make `registry.champion_file`, where one is set, say which release is live.
+
+        Raises:
+            RegistryError: it can't be written; the ledger has what was done.
+        """
+        name = self.project.services.registry.champion_file
+        if name is None:
+            return False
+        return sync_champion_file(
+            registry,
+            self.project.root / name,
+            lock=self.home.path("run", "ratchet-champion-file.lock"),
+        )
 
 
 def find_root(start: Path | None = None) -> Path:

@@ -147,6 +147,8 @@ class AlphaLedger(Catalog):
                     "champion_log": champion_log,
                     "policy": policy_digest,
                     "context": context,
+                    "spent_before": look.spent_before,
+                    "alpha_left": look.left,
                 },
             )
             connection.execute(

@@ -9,12 +9,13 @@ from typing import Any, Self
 from sqlalchemy import Connection
 
 from registry.diff import ReleaseDiff, compare_releases
-from registry.ledger import Ledger, LedgerEvent, Pointer
+from registry.ledger import CHANNELS, PRODUCTION, Channel, Ledger, LedgerEvent, Pointer
 from registry.releases import ReleaseFiles, parse_release, resolve
-from registry.rules import previous_champion
+from registry.rules import channel_of, place, previous_champion
+from registry.verify import Verification, verify_contents, verify_ledger
 from registry.view import sync_view
 from tasks.answer.release import Release
-from tasks.digest import Digest
+from tasks.digest import SHORT, Digest
 from tasks.errors import CorruptArtifact, RegistryError
 from tasks.store import Home
 
@@ -29,6 +30,8 @@ class ReleaseRow:
     champion: bool
     previous: bool
     """Whether a plain rollback would bring it back."""
+    staging: bool
+    """Whether staging runs it."""
 
 
 class Catalog:
@@ -38,18 +41,23 @@ class Catalog:
         url: SQLAlchemy URL of the ledger; None: SQLite in the state directory.
         home: the state directory with `index/`, `releases/` and `champion.json`.
         busy_timeout_s: how long to wait for another process that writes.
+        repair: make `champion.json` say what the ledger says; an auditor changes nothing.
 
     Raises:
         RegistryError: the database can't be opened.
+        CorruptArtifact: the ledger was changed by hand; only with `repair`.
     """
 
-    def __init__(self, url: str | None, home: Home, *, busy_timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, url: str | None, home: Home, *, busy_timeout_s: float = 30.0, repair: bool = True
+    ) -> None:
         self._home = home
         self._files = ReleaseFiles(home.path("releases"))
         self._ledger = Ledger(
             url or f"sqlite:///{home.path('registry.db')}", busy_timeout_s=busy_timeout_s
         )
-        self.sync_view()
+        if repair:
+            self.sync_view()
 
     def __enter__(self) -> Self:
         return self
@@ -72,9 +80,13 @@ class Catalog:
         return self._home.path("champion.json")
 
     def champion_digest(self) -> Digest | None:
-        """Digest of the live release; None before the first promotion."""
+        """Digest of the release on production; None before the first promotion."""
+        return self.channel_digest(PRODUCTION)
+
+    def channel_digest(self, channel: Channel) -> Digest | None:
+        """Digest of the release that a channel runs; None before the first promotion to it."""
         with self._ledger.reading() as connection:
-            return self._ledger.pointer(connection).digest
+            return self._ledger.pointer(connection, channel).digest
 
     def champion(self) -> Release | None:
         """Give the live release; None before the first promotion.
@@ -105,14 +117,26 @@ class Catalog:
             return self._previous(connection)
 
     def resolve(self, name: str) -> Digest:
-        """Find the digest of a digest's start, a label, `champion` or `previous`.
+        """Find the digest of a digest's start, a label, `previous`, or a channel.
+
+        `champion` is the release on production.
 
         Raises:
             RegistryError: it names no release, or more than one.
         """
-        if name in ("champion", "previous"):
-            digest = self.champion_digest() if name == "champion" else self.previous_digest()
+        channels = {channel: channel for channel in CHANNELS} | {"champion": PRODUCTION}
+        if name == "previous" or name in channels:
+            digest = (
+                self.previous_digest()
+                if name == "previous"
+                else self.channel_digest(channels[name])
+            )
             if digest is None:
+                if name in CHANNELS:
+                    raise RegistryError(
+                        f"There is no release on {name} yet.",
+                        next_step="See what there is: ratchet releases",
+                    )
                 raise RegistryError(
                     f"There is no {name} yet.", next_step="See what there is: ratchet releases"
                 )
@@ -149,6 +173,7 @@ class Catalog:
         """List registered releases, oldest first."""
         with self._ledger.reading() as connection:
             champion = self._ledger.pointer(connection).digest
+            staging = self._ledger.pointer(connection, "staging").digest
             previous = self._previous(connection)
             events = self._ledger.events(connection, kinds=["registered"])
         return [
@@ -158,6 +183,7 @@ class Catalog:
                 registered_at=event.at,
                 champion=event.subject == champion,
                 previous=event.subject == previous,
+                staging=event.subject == staging,
             )
             for event in events
         ]
@@ -167,12 +193,24 @@ class Catalog:
         with self._ledger.reading() as connection:
             return self._ledger.events(connection)
 
+    def verify(self) -> Verification:
+        """Check the chain of events, the pointers, and all content that is on this machine."""
+        with self._ledger.reading() as connection:
+            found, events = verify_ledger(self._ledger, connection)
+        if not found.fits:
+            return found
+        return verify_contents(self._home, self._files, events, checked=found.checked)
+
     def last_rollback_from(self, name: str) -> LedgerEvent | None:
         """The latest rollback that took this release out of production, if there was one."""
         digest = self.resolve(name)
         with self._ledger.reading() as connection:
             events = self._ledger.events(connection, kinds=["rolled_back"])
-        left = [event for event in events if event.detail["from"] == digest]
+        left = [
+            event
+            for event in events
+            if event.detail["from"] == digest and channel_of(event) == PRODUCTION
+        ]
         return left[-1] if left else None
 
     def diff(self, old: str, new: str) -> ReleaseDiff:
@@ -207,11 +245,21 @@ class Catalog:
             "release": release.model_dump(mode="json"),
         }
 
-    def _moves(self, connection: Connection) -> list[LedgerEvent]:
-        return self._ledger.events(connection, kinds=["promoted", "rolled_back"])
+    def _moves(self, connection: Connection, channel: Channel = PRODUCTION) -> list[LedgerEvent]:
+        moves = self._ledger.events(connection, kinds=["promoted", "rolled_back"])
+        return [event for event in moves if channel_of(event) == channel]
 
-    def _previous(self, connection: Connection) -> Digest | None:
-        return previous_champion(self._moves(connection))
+    def _previous(self, connection: Connection, channel: Channel = PRODUCTION) -> Digest | None:
+        return previous_champion(self._moves(connection, channel))
 
-    def _why_live(self, connection: Connection, pointer: Pointer) -> LedgerEvent:
-        return next(event for event in self._moves(connection) if event.id == pointer.event_id)
+    def _why_live(
+        self, connection: Connection, pointer: Pointer, channel: Channel = PRODUCTION
+    ) -> LedgerEvent:
+        last = next(iter(self._moves(connection, channel)[::-1]), None)
+        if last is None or (last.id, last.subject) != (pointer.event_id, pointer.digest):
+            raise CorruptArtifact(
+                f"The ledger says that {str(pointer.digest)[:SHORT]!r} is {place(channel)} by "
+                f"event {pointer.event_id}, which isn't the last move there: somebody changed it.",
+                next_step="See what doesn't fit: ratchet verify",
+            )
+        return last

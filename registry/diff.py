@@ -1,14 +1,24 @@
-"""Two releases -> what changed between them: prompt text, parameters, index."""
+"""Two releases -> what changed between them: prompt text, parameters, documents, measures."""
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
 from typing import Any
 
 from tasks.answer.release import Release
+from tasks.corpus.snapshot import CorpusDiff, compare_digests
 from tasks.digest import SHORT, Digest
+from tasks.evaluate.log import EvalLog, MeasureInfo
+from tasks.index.chunks import CHUNKS, load_chunks
+from tasks.index.version import DOCUMENTS
+from tasks.report.numbers import mean
+
+SHOWN = 8
+"""Names of documents that a person gets to see; JSON has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,31 @@ class IndexSide:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkDiff:
+    """Chunks that only one of two indexes has, by the text that was embedded."""
+
+    added: int
+    removed: int
+    shared: int
+    """These keep their vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureChange:
+    """Means of one measure over the cases that have a value in both evaluations."""
+
+    info: MeasureInfo
+    old: float
+    new: float
+    n: int
+    currency: str
+
+    def shown(self, value: float) -> str:
+        """A mean in the measure's unit."""
+        return mean(self.info.kind, self.info.name, value, currency=self.currency)
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseDiff:
     """What differs between two releases; all parts are empty when nothing does."""
 
@@ -48,6 +83,9 @@ class ReleaseDiff:
     """Lines of a unified diff."""
     parameters: tuple[Change, ...]
     index: tuple[IndexSide, IndexSide] | None
+    documents: CorpusDiff | None = None
+    """None when the index is the same, or one of the two isn't on this machine."""
+    chunks: ChunkDiff | None = None
 
     def __bool__(self) -> bool:
         return bool(self.prompt or self.parameters or self.index)
@@ -67,6 +105,11 @@ class ReleaseDiff:
             lines += ["", "Index", f"  {self.index[0]} -> {self.index[1]}"]
             if self.index[0].corpus_digest == self.index[1].corpus_digest:
                 lines.append("  made from the same documents")
+        if self.documents:
+            lines += ["", "Documents", *_document_lines(self.documents)]
+        if self.chunks:
+            lines += ["", "Chunks", f"  {self.chunks.added:,} added"]
+            lines += [f"  {self.chunks.removed:,} removed", f"  {self.chunks.shared:,} the same"]
         return "\n".join(lines)
 
 
@@ -78,6 +121,7 @@ def compare_releases(old: Release, new: Release, *, indexes: Path) -> ReleaseDif
         new: the release that replaces it.
         indexes: the room with one directory an index version, for its counts.
     """
+    moved = old.index_digest != new.index_digest
     before, after = dict(_parameters(old)), dict(_parameters(new))
     names = [*before, *(name for name in after if name not in before)]
     return ReleaseDiff(
@@ -95,10 +139,69 @@ def compare_releases(old: Release, new: Release, *, indexes: Path) -> ReleaseDif
             for name in names
             if before.get(name) != after.get(name)
         ),
-        index=(_side(old, indexes), _side(new, indexes))
-        if old.index_digest != new.index_digest
-        else None,
+        index=(index_side(old, indexes), index_side(new, indexes)) if moved else None,
+        documents=_documents(old, new, indexes) if moved else None,
+        chunks=_chunks(old, new, indexes) if moved else None,
     )
+
+
+def compare_evaluations(old: EvalLog, new: EvalLog) -> tuple[MeasureChange, ...]:
+    """Compare the means of two evaluations on the same suite.
+
+    Says how far they are apart and not whether that is luck: that is the gate's work. Measures that
+    have another version, and judged ones when the judge is another one, aren't compared.
+    """
+    known = {info.name: info for info in new.manifest.measures}
+    same_judge = old.manifest.judge_digest == new.manifest.judge_digest
+    changes = []
+    for info in old.manifest.measures:
+        if known.get(info.name) != info or (info.judged and not same_judge):
+            continue
+        before, after = old.values(info.name), new.values(info.name)
+        cases = sorted(before.keys() & after.keys())
+        if cases:
+            first, second = (
+                fsum(side[case] for case in cases) / len(cases) for side in (before, after)
+            )
+            changes.append(
+                MeasureChange(info, first, second, len(cases), currency=new.manifest.currency)
+            )
+    return tuple(changes)
+
+
+def _documents(old: Release, new: Release, indexes: Path) -> CorpusDiff | None:
+    import pyarrow.parquet
+
+    sides = []
+    for release in (old, new):
+        path = indexes / release.index_digest / DOCUMENTS
+        if not path.is_file():
+            return None
+        columns = pyarrow.parquet.read_table(path).to_pydict()
+        sides.append(dict(zip(columns["doc_id"], columns["digest"], strict=True)))
+    return compare_digests(*sides)
+
+
+def _chunks(old: Release, new: Release, indexes: Path) -> ChunkDiff | None:
+    directories = [indexes / release.index_digest for release in (old, new)]
+    if not all((directory / CHUNKS).is_dir() for directory in directories):
+        return None
+    before, after = (Counter(load_chunks(path)["text_digest"]) for path in directories)
+    return ChunkDiff(
+        added=(after - before).total(),
+        removed=(before - after).total(),
+        shared=(before & after).total(),
+    )
+
+
+def _document_lines(documents: CorpusDiff) -> Iterator[str]:
+    parts = (("+", documents.added), ("-", documents.removed), ("~", documents.changed))
+    for (sign, names), word in zip(parts, ("added", "removed", "changed"), strict=True):
+        if names:
+            yield f"  {len(names):,} {word}"
+            yield from (f"  {sign} {name}" for name in names[:SHOWN])
+        if len(names) > SHOWN:
+            yield f"    and {len(names) - SHOWN:,} more"
 
 
 def _prompt_lines(release: Release) -> list[str]:
@@ -123,7 +226,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _side(release: Release, indexes: Path) -> IndexSide:
+def index_side(release: Release, indexes: Path) -> IndexSide:
+    """A release's index with its counts, where its manifest is on this machine."""
     try:
         manifest = json.loads((indexes / release.index_digest / "manifest.json").read_bytes())
         counts = int(manifest["n_documents"]), int(manifest["n_chunks"])

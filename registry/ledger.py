@@ -1,12 +1,12 @@
-"""What happened to releases, and which one is live: append-only events and one pointer row."""
+"""What happened to releases, and what is live: a chain of events, and one pointer a channel."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from sqlalchemy import (
     Column,
@@ -16,7 +16,6 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     MetaData,
-    RowMapping,
     Select,
     String,
     Table,
@@ -30,17 +29,20 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from tasks.digest import Digest
+from tasks.digest import Digest, digest
 from tasks.errors import PromotionConflict, RegistryError
 
-SCHEMA_VERSION = 1
-"""Bumped when a table changes; an older Ratchet then refuses instead of misreading it. A new table
-is made where it is missing."""
+SCHEMA_VERSION = 2
+"""Bumped when a table changes; another Ratchet then refuses instead of misreading it."""
 
-POINTER = "champion"
+Channel = Literal["production", "staging"]
+"""Where releases go live. The release on production is the champion."""
+
+CHANNELS: tuple[Channel, ...] = ("production", "staging")
+PRODUCTION: Channel = "production"
 
 _CREATION_LOCK = 7_265_746_368
 """Any number that nobody else locks in the same PostgreSQL database."""
@@ -54,15 +56,22 @@ _SCHEMA = Table("ratchet_schema", _METADATA, Column("version", Integer, primary_
 _EVENTS = Table(
     "events",
     _METADATA,
-    Column("id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
     Column("kind", String(16), nullable=False),
     Column("at", String(32), nullable=False),
     Column("who", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("subject", String(64), nullable=False, index=True),
     Column("detail", Text, nullable=False),
-    # SQLite gives the id of a deleted last row to the next one, unless told not to.
-    sqlite_autoincrement=True,
+    Column("previous", String(64), nullable=False, unique=True),
+    Column("digest", String(64), nullable=False),
+)
+# Without it a chain that lost its end would still be a chain.
+_HEAD = Table(
+    "chain_head",
+    _METADATA,
+    Column("length", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
 )
 _POINTERS = Table(
     "pointers",
@@ -93,13 +102,20 @@ LOOKS = Table(
 """Looks at a suite, which `registry.budget` reads and writes. Of a row only the decision and its
 verdict are ever changed, once."""
 
+GENESIS = digest(
+    "ledger-schema",
+    SCHEMA_VERSION,
+    [[table.name, [column.name for column in table.columns]] for table in _METADATA.sorted_tables],
+)
+"""What the first event names as the one before it: a chain belongs to one form of its tables."""
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerEvent:
     """One thing that happened; events are added and never changed."""
 
     id: int
-    """Grows with time; gaps are possible on PostgreSQL."""
+    """1 for the first, then one more each: a gap is an event that was removed."""
     kind: EventKind
     at: str
     """UTC, ISO 8601."""
@@ -107,12 +123,24 @@ class LedgerEvent:
     why: str
     subject: Digest
     """The release, evaluation log or decision that the event is about."""
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any]
+    previous: Digest
+    """`digest` of the event before it; of the first one `GENESIS`."""
+    digest: Digest
+    """Of everything above, as it is stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """How many events were ever written, and the digest of the last one."""
+
+    length: int
+    digest: Digest
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """Which release is live, and the event that made it so; both None before the first one."""
+    """Which release a channel runs, and the event that made it so; both None before the first."""
 
     digest: Digest | None
     event_id: int | None
@@ -173,7 +201,7 @@ class Ledger:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             self._make_tables(connection)
             # On servers this row lock is what makes writers wait for each other.
-            connection.execute(select(_POINTERS).with_for_update()).all()
+            connection.execute(select(_HEAD).with_for_update()).all()
             yield connection
             connection.commit()
 
@@ -185,14 +213,14 @@ class Ledger:
             connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
             if inspect(connection).has_table(LOOKS.name):
                 return
-        begun = inspect(connection).has_table(_POINTERS.name)
-        if begun:
-            # Written before there were looks: it only lacks their table.
+        if inspect(connection).has_table(_SCHEMA.name):
+            # Of an older version, and without that table.
             self._require_version(connection)
         _METADATA.create_all(connection)
-        if not begun:
-            connection.execute(insert(_SCHEMA).values(version=SCHEMA_VERSION))
-            connection.execute(insert(_POINTERS).values(name=POINTER, digest=None, event_id=None))
+        connection.execute(insert(_SCHEMA).values(version=SCHEMA_VERSION))
+        connection.execute(insert(_HEAD).values(length=0, digest=GENESIS))
+        rows = [{"name": name, "digest": None, "event_id": None} for name in CHANNELS]
+        connection.execute(insert(_POINTERS), rows)
 
     def _require_version(self, connection: Connection) -> None:
         version = connection.execute(select(_SCHEMA.c.version)).scalar_one()
@@ -222,22 +250,47 @@ class Ledger:
         detail: Mapping[str, Any],
     ) -> LedgerEvent:
         """Add one event inside the caller's transaction."""
-        at = self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
-        text = json.dumps(dict(detail), sort_keys=True, ensure_ascii=False, allow_nan=False)
-        result = connection.execute(
-            insert(_EVENTS).values(kind=kind, at=at, who=who, why=why, subject=subject, detail=text)
-        )
-        key = cast("tuple[int, ...]", result.inserted_primary_key)[0]
-        return LedgerEvent(key, kind, at, who, why, subject, json.loads(text))
+        head = self.head(connection)
+        row: dict[str, Any] = {
+            "id": head.length + 1,
+            "kind": kind,
+            "at": self._clock().astimezone(UTC).isoformat(timespec="milliseconds"),
+            "who": who,
+            "why": why,
+            "subject": subject,
+            "detail": json.dumps(dict(detail), sort_keys=True, ensure_ascii=False, allow_nan=False),
+            "previous": head.digest,
+        }
+        row["digest"] = event_digest(row)
+        connection.execute(insert(_EVENTS).values(row))
+        connection.execute(update(_HEAD).values(length=row["id"], digest=row["digest"]))
+        return _event(row)
 
-    def pointer(self, connection: Connection) -> Pointer:
-        """Read which release is live."""
+    def head(self, connection: Connection) -> ChainHead:
+        """Read where the chain ends."""
+        row = connection.execute(select(_HEAD.c.length, _HEAD.c.digest)).one()
+        return ChainHead(row.length, row.digest)
+
+    def pointer(self, connection: Connection, channel: Channel = PRODUCTION) -> Pointer:
+        """Read which release a channel runs."""
         row = connection.execute(
-            select(_POINTERS.c.digest, _POINTERS.c.event_id).where(_POINTERS.c.name == POINTER)
+            select(_POINTERS.c.digest, _POINTERS.c.event_id).where(_POINTERS.c.name == channel)
         ).one()
         return Pointer(digest=row.digest, event_id=row.event_id)
 
-    def move(self, connection: Connection, *, expected: Digest | None, to: LedgerEvent) -> None:
+    def pointers(self, connection: Connection) -> dict[str, Pointer]:
+        """Read every pointer by its channel."""
+        rows = connection.execute(select(_POINTERS).order_by(_POINTERS.c.name))
+        return {row.name: Pointer(row.digest, row.event_id) for row in rows}
+
+    def move(
+        self,
+        connection: Connection,
+        *,
+        expected: Digest | None,
+        to: LedgerEvent,
+        channel: Channel = PRODUCTION,
+    ) -> None:
         """Point to the event's release if the pointer still is where the caller believes it.
 
         Raises:
@@ -245,16 +298,17 @@ class Ledger:
         """
         moved = connection.execute(
             update(_POINTERS)
-            .where(_POINTERS.c.name == POINTER, _POINTERS.c.digest.is_not_distinct_from(expected))
+            .where(_POINTERS.c.name == channel, _POINTERS.c.digest.is_not_distinct_from(expected))
             .values(digest=to.subject, event_id=to.id)
         )
         if moved.rowcount != 1:
+            found = self.pointer(connection, channel).digest
             raise PromotionConflict(
-                f"The champion is {self.pointer(connection).digest!r} now; this change was "
-                f"prepared against {expected!r}.",
+                f"The {'champion' if channel == PRODUCTION else f'release on {channel}'} is "
+                f"{found!r} now; this change was prepared against {expected!r}.",
                 next_step="Compare with the champion of now: ratchet nightly",
                 expected=expected,
-                found=self.pointer(connection).digest,
+                found=found,
             )
 
     def events(
@@ -270,10 +324,21 @@ class Ledger:
             query = query.where(_EVENTS.c.kind.in_(kinds))
         if subject is not None:
             query = query.where(_EVENTS.c.subject == subject)
-        return [_event(row) for row in connection.execute(query).mappings()]
+        return [_event(dict(row)) for row in connection.execute(query).mappings()]
+
+    def stored(self, connection: Connection) -> list[dict[str, Any]]:
+        """Read all events as they are stored, `detail` as text, without trusting any of it."""
+        rows = connection.execute(select(_EVENTS).order_by(_EVENTS.c.id))
+        return [dict(row) for row in rows.mappings()]
 
 
-def _event(row: RowMapping) -> LedgerEvent:
+def event_digest(row: Mapping[str, Any]) -> Digest:
+    """Name an event by its stored columns, all but `digest`; so by every event before it too."""
+    names = (column.name for column in _EVENTS.columns)
+    return digest("ledger-event", 1, {name: row[name] for name in names if name != "digest"})
+
+
+def _event(row: Mapping[str, Any]) -> LedgerEvent:
     return LedgerEvent(**{**row, "detail": json.loads(row["detail"])})
 
 
@@ -303,6 +368,11 @@ def _explain(error: Exception, shown: str) -> RegistryError:
         return RegistryError(
             f"The registry at {shown} is locked by another process: {reason}.",
             next_step="Wait for the other promotion to end, or end the process that holds it.",
+        )
+    if isinstance(error, IntegrityError):
+        return RegistryError(
+            f"The registry at {shown} doesn't fit together: {reason}. Somebody changed it.",
+            next_step="See what doesn't fit: ratchet verify",
         )
     if "readonly" in reason or "read-only" in reason:
         return RegistryError(

@@ -6,12 +6,20 @@ from typing import Any, Literal
 from sqlalchemy import Connection
 
 from registry.budget import AlphaLedger, LookId, Verdict
-from registry.ledger import LedgerEvent
+from registry.ledger import PRODUCTION, Channel, LedgerEvent
 from registry.releases import resolve
-from registry.rules import require_evidence, require_same_promotion
+from registry.rules import (
+    PromotionRules,
+    called,
+    place,
+    require_evidence,
+    require_same_promotion,
+    require_staged,
+)
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest
-from tasks.errors import PromotionConflict, RegistryError
+from tasks.errors import CorruptArtifact, PromotionConflict, RegistryError
+from tasks.store import Home
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,31 @@ class Move:
 
 
 class Registry(AlphaLedger):
-    """Which release is live, who made it so, and why."""
+    """Which release is live, who made it so, and why.
+
+    Args:
+        url: SQLAlchemy URL of the ledger; None: SQLite in the state directory.
+        home: the state directory.
+        busy_timeout_s: how long to wait for another process that writes.
+        repair: make `champion.json` say what the ledger says.
+        rules: what a promotion needs beside a decision.
+
+    Raises:
+        RegistryError: the database can't be opened.
+        CorruptArtifact: the ledger was changed by hand; only with `repair`.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        home: Home,
+        *,
+        busy_timeout_s: float = 30.0,
+        repair: bool = True,
+        rules: PromotionRules = PromotionRules(),  # noqa: B008 (it is frozen)
+    ) -> None:
+        super().__init__(url, home, busy_timeout_s=busy_timeout_s, repair=repair)
+        self._rules = rules
 
     def register(self, release: Release, *, who: str, why: str = "") -> Digest:
         """Store a release under its digest; again is the same as once."""
@@ -45,13 +77,53 @@ class Registry(AlphaLedger):
         return digest
 
     def record_evaluation(
-        self, log_digest: Digest, *, release: Digest, suite: Digest, who: str, why: str = ""
+        self,
+        log_digest: Digest,
+        *,
+        release: Digest,
+        suite: Digest,
+        who: str,
+        why: str = "",
+        content: Digest | None = None,
+        made_now: bool = False,
     ) -> LedgerEvent:
-        """Record that a release was evaluated on a suite; again is the same as once."""
-        detail = {"release": self.resolve(release), "suite": suite}
+        """Record that a release was evaluated on a suite; again is the same as once.
+
+        Args:
+            log_digest: identity of the evaluation.
+            release: what was evaluated.
+            suite: the cases.
+            who: who or what evaluated.
+            why: the reason that history shows.
+            content: digest of what was stored; `evaluation_content` computes it.
+            made_now: the caller has just made it, so other content is no surprise: one that was
+                removed is made again with other latencies.
+
+        Raises:
+            CorruptArtifact: what is stored isn't what was recorded.
+        """
+        identity = {"release": self.resolve(release), "suite": suite}
         with self._ledger.writing() as connection:
-            return self._record(
-                connection, "evaluated", log_digest, who=who, why=why, detail=detail
+            last = self._last(connection, "evaluated", log_digest, identity)
+            if last is not None:
+                known = last.detail["content"]
+                if content is None or content == known:
+                    return last
+                if known is not None and not made_now:
+                    raise CorruptArtifact(
+                        f"The evaluation {log_digest[:SHORT]!r} was changed after it was recorded "
+                        f"at {last.at}: its content has digest {content[:SHORT]!r}, expected "
+                        f"{known[:SHORT]!r}.",
+                        next_step=f"Remove {self._home.path('evals', log_digest)} and evaluate "
+                        "again.",
+                    )
+            return self._ledger.append(
+                connection,
+                "evaluated",
+                subject=log_digest,
+                who=who,
+                why=why,
+                detail=identity | {"content": content},
             )
 
     def record_decision(
@@ -64,8 +136,15 @@ class Registry(AlphaLedger):
         who: str,
         why: str = "",
         look: LookId | None = None,
+        suite: Digest | None = None,
+        policy: Digest | None = None,
+        git_commit: str | None = None,
+        git_dirty: bool | None = None,
     ) -> LedgerEvent:
         """Record what the gate said about a pair; again is the same as once.
+
+        When its evaluations were removed and made again by other code, the same decision is
+        recorded once more, with that commit.
 
         Args:
             decision_digest: identity of the decision.
@@ -75,6 +154,10 @@ class Registry(AlphaLedger):
             who: who or what ran the gate.
             why: the gate's reasons in a line.
             look: the look that was spent on it; None when it needed none.
+            suite: the cases of both evaluations.
+            policy: the rules.
+            git_commit: of the code that evaluated; None: unknown.
+            git_dirty: whether that code differed from its commit; None: unknown.
 
         Raises:
             RegistryError: a release isn't registered, the same decision was recorded with other
@@ -82,9 +165,15 @@ class Registry(AlphaLedger):
         """
         new = self.resolve(challenger)
         old = None if champion is None else self.resolve(champion)
-        detail: dict[str, Any] = {"verdict": verdict, "challenger": new, "champion": old}
-        if look is not None:
-            detail["look"] = asdict(look)
+        identity: dict[str, Any] = {
+            "verdict": verdict,
+            "challenger": new,
+            "champion": old,
+            "suite": suite,
+            "policy": policy,
+            "look": None if look is None else asdict(look),
+        }
+        detail = identity | {"git_commit": git_commit, "git_dirty": git_dirty}
         with self._ledger.writing() as connection:
             if look is not None:
                 self._decide_look(
@@ -95,8 +184,11 @@ class Registry(AlphaLedger):
                     challenger=new,
                     champion=old,
                 )
-            return self._record(
-                connection, "decided", decision_digest, who=who, why=why, detail=detail
+            last = self._last(connection, "decided", decision_digest, identity)
+            if last is not None and last.detail == detail:
+                return last
+            return self._ledger.append(
+                connection, "decided", subject=decision_digest, who=who, why=why, detail=detail
             )
 
     def choose_anchor(self, name: str, *, who: str, why: str) -> Release:
@@ -124,21 +216,29 @@ class Registry(AlphaLedger):
         who: str,
         why: str,
         override: bool = False,
+        channel: Channel = PRODUCTION,
+        suite: Digest | None = None,
+        policy: Digest | None = None,
     ) -> Move:
-        """Make a release the champion if the champion still is the expected one.
+        """Make a release live on a channel if the channel still runs the expected one.
 
         Args:
             challenger: the release to promote.
-            expected_champion: the champion that it was compared with; None: there was none.
-            decision_digest: a recorded decision PROMOTE for exactly this pair.
+            expected_champion: what the channel runs now; None: nothing yet.
+            decision_digest: a recorded decision PROMOTE for exactly this release against the
+                champion of now, also when staging is promoted to.
             who: who or what promotes.
             why: the reason that history shows.
             override: promote without such a decision; `why` must say why.
+            channel: where to.
+            suite: the cases that count now; None: those of the decision.
+            policy: the rules that count now; None: those of the decision.
 
         Raises:
-            RegistryError: no such decision, a decision that promoted before, an override without
-                a reason, or the release's index isn't on this machine.
-            PromotionConflict: the champion is another one by now.
+            RegistryError: no such decision, one about another pair, suite or policy, one that
+                promoted before, an override without a reason, a release that has to go to staging
+                first, or one whose index isn't on this machine.
+            PromotionConflict: the channel runs another release by now.
         """
         digest = self.resolve(challenger)
         label = self._ready(digest, "promoted")
@@ -148,21 +248,29 @@ class Registry(AlphaLedger):
                 next_step="Say why this release goes live without a decision: --why '...'",
             )
         with self._ledger.writing() as connection:
-            pointer = self._ledger.pointer(connection)
+            pointer = self._ledger.pointer(connection, channel)
             decision = None
             if decision_digest is not None:
                 decision = self._decision(connection, decision_digest)
             if pointer.digest == digest:
-                event = self._why_live(connection, pointer)
+                event = self._why_live(connection, pointer, channel)
                 require_same_promotion(event, decision, override=override)
-                return self._unchanged(connection, event, label)
+                return self._unchanged(connection, event, label, channel)
             if not override:
+                champion = expected_champion
+                if channel != PRODUCTION:
+                    champion = self._ledger.pointer(connection).digest
                 require_evidence(
                     decision,
-                    self._moves(connection),
+                    self._moves(connection, channel),
                     challenger=digest,
-                    champion=expected_champion,
+                    champion=champion,
+                    suite=suite,
+                    policy=policy,
+                    require_clean=self._rules.require_clean,
                 )
+            if channel == PRODUCTION and self._rules.production_from_staging:
+                require_staged(digest, self._ledger.pointer(connection, "staging").digest)
             event = self._ledger.append(
                 connection,
                 "promoted",
@@ -170,14 +278,15 @@ class Registry(AlphaLedger):
                 who=who,
                 why=why,
                 detail={
+                    "channel": channel,
                     "from": expected_champion,
                     "decision": decision and decision.subject,
                     "override": override,
                 },
             )
-            self._ledger.move(connection, expected=expected_champion, to=event)
+            self._ledger.move(connection, expected=expected_champion, to=event, channel=channel)
         self.sync_view()
-        message = f"{label} is the champion now."
+        message = f"{label} is {place(channel)} now."
         return Move(True, event, digest, expected_champion, message)
 
     def rollback(
@@ -187,8 +296,9 @@ class Registry(AlphaLedger):
         who: str,
         why: str,
         expected_champion: Digest | None = None,
+        channel: Channel = PRODUCTION,
     ) -> Move:
-        """Make a former champion live again.
+        """Make a release live again that a channel ran before.
 
         Args:
             to: the release; None: the champion before this one. After a rollback that is the one
@@ -196,6 +306,7 @@ class Registry(AlphaLedger):
             who: who or what rolls back.
             why: the reason that history shows.
             expected_champion: roll back only from this release; None: from whichever is live.
+            channel: where.
 
         Raises:
             RegistryError: there is no former champion, the release never was one, or its index
@@ -204,64 +315,66 @@ class Registry(AlphaLedger):
         """
         wanted = None if to is None else self.resolve(to)
         with self._ledger.writing() as connection:
-            pointer = self._ledger.pointer(connection)
+            pointer = self._ledger.pointer(connection, channel)
             if expected_champion is not None and pointer.digest != expected_champion:
                 raise PromotionConflict(
-                    f"The champion is {pointer.digest!r}, expected {expected_champion!r}.",
+                    f"The {called(channel)} is {pointer.digest!r}, expected {expected_champion!r}.",
                     next_step="Look at what happened: ratchet history",
                     expected=expected_champion,
                     found=pointer.digest,
                 )
-            digest = wanted or self._previous(connection)
+            digest = wanted or self._previous(connection, channel)
             if pointer.event_id is None or digest is None:
                 raise RegistryError(
-                    "There is no earlier champion to go back to.",
+                    f"There is no earlier {called(channel)} to go back to.",
                     next_step="See what happened so far: ratchet history",
                 )
-            if digest not in {event.subject for event in self._moves(connection)}:
+            if digest not in {event.subject for event in self._moves(connection, channel)}:
                 raise RegistryError(
-                    f"Release {digest[:SHORT]!r} never was the champion; expected a former one.",
+                    f"Release {digest[:SHORT]!r} never was {place(channel)}; expected one that "
+                    "was.",
                     next_step=f"Promote it instead: ratchet promote {digest[:SHORT]}",
                 )
             label = self._ready(digest, "rolled back to")
             if pointer.digest == digest:
-                return self._unchanged(connection, self._why_live(connection, pointer), label)
+                event = self._why_live(connection, pointer, channel)
+                return self._unchanged(connection, event, label, channel)
             event = self._ledger.append(
                 connection,
                 "rolled_back",
                 subject=digest,
                 who=who,
                 why=why,
-                detail={"from": pointer.digest},
+                detail={"channel": channel, "from": pointer.digest},
             )
-            self._ledger.move(connection, expected=pointer.digest, to=event)
+            self._ledger.move(connection, expected=pointer.digest, to=event, channel=channel)
         self.sync_view()
-        return Move(True, event, digest, pointer.digest, f"{label} is the champion again.")
+        return Move(True, event, digest, pointer.digest, f"{label} is {place(channel)} again.")
 
-    def _record(
+    def _last(
         self,
         connection: Connection,
         kind: Literal["evaluated", "decided"],
         subject: Digest,
-        *,
-        who: str,
-        why: str,
-        detail: dict[str, Any],
-    ) -> LedgerEvent:
-        for event in self._ledger.events(connection, kinds=[kind], subject=subject):
-            if event.detail == detail:
-                return event
+        identity: dict[str, Any],
+    ) -> LedgerEvent | None:
+        """The latest record of something, which must be the same thing."""
+        events = self._ledger.events(connection, kinds=[kind], subject=subject)
+        if not events:
+            return None
+        before = {name: events[-1].detail[name] for name in identity}
+        if before != identity:
             raise RegistryError(
-                f"{subject!r} was {kind} before with {dict(event.detail)}, now with {detail}.",
+                f"{subject!r} was {kind} before with {before}, now with {identity}.",
                 next_step="A digest stands for one content: compute it from all of it.",
             )
-        return self._ledger.append(
-            connection, kind, subject=subject, who=who, why=why, detail=detail
-        )
+        return events[-1]
 
-    def _unchanged(self, connection: Connection, event: LedgerEvent, label: str) -> Move:
-        message = f"{label} is the champion already, since {event.at}; nothing was changed."
-        return Move(False, event, event.subject, self._previous(connection), message)
+    def _unchanged(
+        self, connection: Connection, event: LedgerEvent, label: str, channel: Channel
+    ) -> Move:
+        message = f"{label} is {place(channel)} already, since {event.at}; nothing was changed."
+        return Move(False, event, event.subject, self._previous(connection, channel), message)
 
     def _ready(self, digest: Digest, done: str) -> str:
         """Label of a release that could serve this minute."""

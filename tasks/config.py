@@ -384,10 +384,16 @@ class PrefectService(Settings):
 
 
 class RegistryService(Settings):
-    """The ledger's database."""
+    """The ledger's database, and what a promotion needs beside a decision."""
 
     url: str | None = None
     """SQLAlchemy URL; null: SQLite below the state directory."""
+    require_clean: bool = False
+    """Whether a decision counts only when its evaluations ran on committed code."""
+    production_from_staging: bool = False
+    """Whether only the release that staging runs goes to production."""
+    champion_file: Path | None = None
+    """Tracked file that shows the champion, relative to the project; null: none."""
 
 
 class ServicesSettings(Settings):

@@ -1,4 +1,4 @@
-"""`ratchet promote`, `rollback`, `releases`, `history`, `diff`: what is live, and why."""
+"""`ratchet promote`, `rollback`, `releases`, `history`: what is live, and why."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -8,9 +8,11 @@ from rich.markup import escape
 
 from flows.commands.console import Json, print_json, reported, screen, table
 from flows.workspace import actor, open_workspace
+from registry import PRODUCTION, Channel
 
 Why = Annotated[str, typer.Option("--why", help="The reason that the ledger keeps.")]
 Name = Annotated[str, typer.Argument(help="The start of a digest, a label, champion or previous.")]
+On = Annotated[Channel, typer.Option("--channel", help="Where; production runs the champion.")]
 
 
 def promote(
@@ -22,20 +24,23 @@ def promote(
     override: Annotated[
         bool, typer.Option("--override", help="Promote without a decision; this is recorded.")
     ] = False,
+    channel: On = PRODUCTION,
     as_json: Json = False,
 ) -> None:
-    """Make a registered release the champion; needs no server.
+    """Make a registered release the champion, or the one on staging; needs no server.
 
     Example: ratchet promote answer@1f2e3d --override --why "urgent fix, reviewed by two"
     """
-    with reported(), open_workspace().registry() as registry:
-        move = registry.promote(
+    from flows.steps.decide import promote_named
+
+    with reported():
+        move = promote_named(
+            open_workspace(),
             release,
-            expected_champion=registry.champion_digest(),
-            decision_digest=decision,
-            who=actor(),
             why=why,
+            decision=decision,
             override=override,
+            channel=channel,
         )
         if as_json:
             print_json({"changed": move.changed, "champion": move.champion})
@@ -48,14 +53,16 @@ def rollback(
     to: Annotated[
         str | None, typer.Option(help="A former champion; default: the one before this one.")
     ] = None,
+    channel: On = PRODUCTION,
     as_json: Json = False,
 ) -> None:
     """Make a former champion live again, in one step; needs no server.
 
     Example: ratchet rollback --why "answers got slower in production"
     """
-    with reported(), open_workspace().registry() as registry:
-        move = registry.rollback(to, who=actor(), why=why)
+    with reported(), (workspace := open_workspace()).registry() as registry:
+        move = registry.rollback(to, who=actor(), why=why, channel=channel)
+        workspace.write_champion_file(registry)
         if as_json:
             print_json({"changed": move.changed, "champion": move.champion})
         else:
@@ -77,7 +84,9 @@ def releases(as_json: Json = False) -> None:
             return
         shown = table("release", "registered", "")
         for row in rows:
-            mark = "[green]champion[/]" if row.champion else "previous" if row.previous else ""
+            marks = {"[green]champion[/]": row.champion, "previous": row.previous}
+            marks["staging"] = row.staging
+            mark = ", ".join(word for word, is_so in marks.items() if is_so)
             shown.add_row(escape(row.label), row.registered_at, mark)
         screen.print(shown)
 
@@ -100,6 +109,8 @@ def history(as_json: Json = False) -> None:
                         "why": e.why,
                         "subject": e.subject,
                         "detail": dict(e.detail),
+                        "previous": e.previous,
+                        "digest": e.digest,
                     }
                     for e in events
                 ]
@@ -110,6 +121,8 @@ def history(as_json: Json = False) -> None:
             kind = event.kind.replace("_", " ")
             if event.kind == "decided":
                 kind = f"decided {event.detail['verdict']}"
+            if event.detail.get("channel", PRODUCTION) != PRODUCTION:
+                kind = f"{kind} ({event.detail['channel']})"
             shown.add_row(event.at, kind, event.subject[:12], event.who, escape(event.why[:90]))
         screen.print(shown)
 
@@ -138,16 +151,3 @@ def anchor(
             screen.print("No anchor yet: the first champion will be it.")
         else:
             screen.print(f"The anchor is {escape(found.label)}.")
-
-
-def diff(old: Name, new: Name, as_json: Json = False) -> None:
-    """Compare two releases: prompt, parameters and index.
-
-    Example: ratchet diff previous champion
-    """
-    with reported(), open_workspace().registry() as registry:
-        found = registry.diff(old, new)
-        if as_json:
-            print_json(found)
-        else:
-            screen.print(escape(str(found)))

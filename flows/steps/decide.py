@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.steps.evaluate import plan_release
 from flows.steps.gate import anchor_scores, noise_of
 from flows.steps.index import IndexRef
 from flows.steps.label import labels_of_pair
 from flows.workspace import Workspace, actor
-from registry import LookId, Move, SpentLook
+from registry import PRODUCTION, Channel, LookId, Move, SpentLook
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest, digest
 from tasks.evaluate.log import EvalLog, load_log
@@ -35,6 +36,10 @@ class DecisionRef:
     verdict: str
     reasons: tuple[str, ...]
     directory: Path
+    suite: Digest | None
+    """The cases that it was made on."""
+    policy: Digest
+    """The rules that it was made by."""
 
     @property
     def page(self) -> Path:
@@ -96,6 +101,8 @@ def decide_stored(
         verdict=decision.verdict,
         reasons=tuple(reason.text for reason in decision.reasons),
         directory=directory,
+        suite=decision.suite_digest,
+        policy=decision.policy_digest,
     )
     changed = index if index is not None and (index.embedded or index.removed) else None
     page = decision_page(
@@ -193,6 +200,7 @@ def record_decision(workspace: Workspace, decision: GateDecision, ref: DecisionR
         look = LookId(
             _named(decision.suite_digest), _named(decision.judge_digest), decision.look.number
         )
+    commit, dirty = _code_of(workspace, decision)
     with workspace.registry() as registry:
         registry.record_decision(
             decision.digest,
@@ -202,7 +210,21 @@ def record_decision(workspace: Workspace, decision: GateDecision, ref: DecisionR
             who=actor(),
             why=" ".join(ref.reasons)[:500],
             look=look,
+            suite=decision.suite_digest,
+            policy=decision.policy_digest,
+            git_commit=commit,
+            git_dirty=dirty,
         )
+
+
+def _code_of(workspace: Workspace, decision: GateDecision) -> tuple[str | None, bool | None]:
+    """Commit that evaluated the challenger, and whether either side ran on changed files."""
+    logs = [name for name in (decision.challenger_log, decision.champion_log) if name]
+    manifests = [load_evaluation(workspace, name).manifest for name in logs]
+    if not manifests:
+        return None, None
+    dirty = [manifest.git_dirty for manifest in manifests]
+    return manifests[0].git_commit, True if True in dirty else None if None in dirty else False
 
 
 def promote_decided(
@@ -210,18 +232,73 @@ def promote_decided(
 ) -> Move:
     """Make the challenger of a decision PROMOTE the champion, if the champion is still the same.
 
+    Where releases go to production only from staging, it goes to staging.
+
     Raises:
         PromotionConflict: it isn't.
         RegistryError: the decision isn't PROMOTE for exactly this pair.
     """
+    staged = workspace.project.services.registry.production_from_staging
     with workspace.registry() as registry:
-        return registry.promote(
+        live = champion.digest if champion else None
+        move = registry.promote(
             release.digest,
-            expected_champion=champion.digest if champion else None,
+            expected_champion=registry.channel_digest("staging") if staged else live,
             decision_digest=decision.digest,
             who=actor(),
             why=f"decision {decision.digest[:SHORT]}: {decision.reasons[0]}",
+            channel="staging" if staged else PRODUCTION,
+            suite=decision.suite,
+            policy=decision.policy,
         )
+        workspace.write_champion_file(registry)
+    return move
+
+
+def promote_named(
+    workspace: Workspace,
+    name: str,
+    *,
+    why: str,
+    decision: str | None = None,
+    override: bool = False,
+    channel: Channel = PRODUCTION,
+) -> Move:
+    """Promote a release by hand: what the channel runs now is what it replaces.
+
+    Args:
+        workspace: settings and state.
+        name: the release.
+        why: the reason that the ledger keeps.
+        decision: the start of a decision's digest; it must be made by the policy and on the suite
+            that are configured now.
+        override: promote without a decision.
+        channel: where to.
+
+    Raises:
+        PromotionConflict: something else was promoted at the same time.
+        RegistryError: the decision isn't PROMOTE for exactly this, or the release isn't ready.
+        SuiteError: the suite can't be read, or belongs to another corpus.
+    """
+    with workspace.registry() as registry:
+        suite = policy = None
+        if decision is not None and not override:
+            release = registry.release(name)
+            policy = policy_for(workspace, registry.champion(), release).digest
+            suite = plan_release(workspace, release).suite.digest
+        move = registry.promote(
+            name,
+            expected_champion=registry.channel_digest(channel),
+            decision_digest=decision,
+            who=actor(),
+            why=why,
+            override=override,
+            channel=channel,
+            suite=suite,
+            policy=policy,
+        )
+        workspace.write_champion_file(registry)
+    return move
 
 
 def load_evaluation(workspace: Workspace, digest: Digest) -> EvalLog:

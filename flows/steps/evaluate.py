@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.endpoints import open_door
 from flows.steps.index import open_embedder
 from flows.workspace import Workspace, actor
+from registry import evaluation_content
 from tasks.answer.generate import ANSWER_VARIABLES
 from tasks.answer.prompt import load_prompt
 from tasks.answer.release import Release
@@ -90,14 +91,21 @@ def evaluate_release(workspace: Workspace, release: Release, progress: Progress)
         WrongModel: the server serves another model.
         ServerUnavailable: it doesn't answer.
         TooManyFailures: it went away; the next run continues from what was finished.
+        CorruptArtifact: the stored evaluation was changed since it was made.
     """
     room = workspace.home.room("evals")
     plan = _next_attempt(plan_release(workspace, release), room)
-    if not (room / plan.digest).is_dir():
+    missing = not (room / plan.digest).is_dir()
+    if missing:
         save_log(asyncio.run(_evaluate(workspace, plan, progress)), room)
     with workspace.registry() as registry:
         registry.record_evaluation(
-            plan.digest, release=release.digest, suite=plan.suite.digest, who=actor()
+            plan.digest,
+            release=release.digest,
+            suite=plan.suite.digest,
+            who=actor(),
+            content=evaluation_content(room / plan.digest),
+            made_now=missing,
         )
     return plan.digest
 

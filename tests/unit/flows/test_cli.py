@@ -42,7 +42,8 @@ def test_the_commands_are_those_that_the_product_promises():
     names = {" ".join(path) for path in commands()}
     runs = {"nightly", "reindex", "evaluate", "demo", "suite check"}
     gate = {"gate plan", "gate noise", "gate budget"}
-    releases = {"ask", "releases", "diff", "history", "promote", "rollback", "anchor"}
+    releases = {"ask", "releases", "show", "diff", "history"}
+    releases |= {"promote", "rollback", "anchor", "verify", "gc"}
     servers = {"up", "down", "status", "doctor"}
     stages = {"stage corpus", "stage index", "stage evaluate", "stage decide"}
     assert names == runs | gate | releases | servers | stages

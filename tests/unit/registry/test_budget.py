@@ -215,15 +215,6 @@ def test_a_look_at_an_unregistered_release_is_refused(registry):
     assert spent_events(registry) == []
 
 
-def test_a_registry_from_before_there_were_looks_gets_their_table(registry, releases, home):
-    registry.close()
-    with sqlite3.connect(home.path("registry.db")) as connection:
-        connection.execute("DROP TABLE looks")
-    with Registry(None, home) as opened:
-        assert len(opened.releases()) == len(releases)
-        assert spend(opened).look.number == 1
-
-
 def test_a_registry_of_another_version_is_refused_and_left_as_it_is(registry, home):
     registry.close()
     with sqlite3.connect(home.path("registry.db")) as connection:

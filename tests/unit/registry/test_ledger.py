@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from registry.ledger import Ledger
+from registry.ledger import GENESIS, ChainHead, Ledger, event_digest
 from tasks.digest import text_digest
 from tasks.errors import PromotionConflict, RegistryError
 
@@ -30,6 +30,20 @@ def test_events_come_back_as_they_were_written(ledger):
     with ledger.reading() as connection:
         assert ledger.events(connection) == [written]
     assert written.at == "2026-11-24T03:00:00.000+00:00"
+
+
+def test_every_event_names_the_one_before_it(ledger):
+    with ledger.writing() as connection:
+        first, second = (add(ledger, connection) for _ in range(2))
+    assert (first.previous, second.previous) == (GENESIS, first.digest)
+    assert (first.id, second.id) == (1, 2)
+    assert first.digest != second.digest
+    with ledger.reading() as connection:
+        assert ledger.head(connection) == ChainHead(2, second.digest)
+        assert [event_digest(row) for row in ledger.stored(connection)] == [
+            first.digest,
+            second.digest,
+        ]
 
 
 def test_events_are_found_by_kind_and_subject(ledger):

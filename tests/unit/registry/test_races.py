@@ -10,8 +10,9 @@ import sys
 import pytest
 
 from registry import Registry
+from registry.verify import verify_ledger
 from tasks.digest import text_digest
-from tasks.errors import PromotionConflict
+from tasks.errors import PromotionConflict, RegistryError
 
 FORK = multiprocessing.get_context("fork")
 
@@ -24,7 +25,7 @@ def decide(registry, challenger, champion):
     return digest
 
 
-def promote(home, challenger, champion, decision):
+def promote(home, challenger, champion, decision, channel="production"):
     with Registry(None, home) as registry:
         return registry.promote(
             challenger,
@@ -32,15 +33,18 @@ def promote(home, challenger, champion, decision):
             decision_digest=decision,
             who=str(os.getpid()),
             why="better",
+            channel=channel,
         )
 
 
-def race(home, start, outcomes, challenger, champion, decision):
+def race(home, start, outcomes, *promotion):
     start.wait()
     try:
-        outcomes.put("won" if promote(home, challenger, champion, decision).changed else "same")
+        outcomes.put("won" if promote(home, *promotion).changed else "same")
     except PromotionConflict:
         outcomes.put("lost")
+    except RegistryError:
+        outcomes.put("refused")
 
 
 def run_all(arguments, home):
@@ -77,6 +81,31 @@ def test_of_twenty_promotions_at_once_exactly_one_wins(registry, home, first, ma
     assert len(promoted) == 2
     assert registry.champion_digest() == promoted[-1].subject
     assert json.loads(registry.view.read_text())["digest"] == promoted[-1].subject
+
+
+@pytest.mark.integration
+def test_promotions_at_once_to_two_channels_have_one_winner_each_and_one_chain(
+    registry, home, first, releases
+):
+    registry.promote(
+        first, expected_champion=None, who="me", why="1", override=True, channel="staging"
+    )
+    arguments = [
+        (release.digest, first, decide(registry, release.digest, first), channel)
+        for release in releases[1:]
+        for channel in ("staging", "production")
+    ]
+    before = len(registry.history())
+    # Staging needs a decision against the champion of that moment: once production has moved,
+    # nothing that was decided against the former one goes to staging.
+    outcomes = run_all(arguments, home)
+    moves = registry.history()[before:]
+    assert sum(event.detail["channel"] == "production" for event in moves) == 1
+    assert sum(event.detail["channel"] == "staging" for event in moves) <= 1
+    assert outcomes.count("won") == len(moves)
+    with registry._ledger.reading() as connection:
+        found, _ = verify_ledger(registry._ledger, connection)
+    assert found.fits, found.misfit
 
 
 @pytest.mark.integration

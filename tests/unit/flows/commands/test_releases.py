@@ -49,6 +49,22 @@ def test_the_way_back_is_one_command(ratchet, two):
     )
 
 
+def test_staging_has_a_release_of_its_own_and_its_own_way_back(ratchet, two):
+    for release in two:
+        moved = ratchet(
+            *("promote", release.label, "--override", "--why", "try", "--channel", "staging")
+        )
+        assert "on staging now" in moved.stdout, moved.output
+    rows = {row["digest"]: row for row in read(ratchet, "releases")}
+    assert rows[two[1].digest]["staging"]
+    assert not any(row["champion"] for row in rows.values())
+    assert "promoted (staging)" in ratchet("history").stdout
+    assert ratchet("rollback", "--why", "x").exit_code == 2
+    back = read(ratchet, "rollback", "--why", "bad", "--channel", "staging")
+    assert back == {"changed": True, "champion": two[0].digest}
+    assert ratchet("promote", two[0].label, "--why", "x", "--channel", "moon").exit_code == 2
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -82,3 +98,14 @@ def test_an_empty_question_is_refused_before_anything_is_opened(ratchet, project
     assert shown.exit_code == 2
     assert "the question is empty" in shown.stderr
     assert not project.home.exists()
+
+
+def test_a_promotion_and_a_rollback_rewrite_the_tracked_file(ratchet, project, two):
+    project.edit("services", registry={"champion_file": "deploy/champion.yaml"})
+    path = project.root / "deploy" / "champion.yaml"
+    for release in two:
+        ratchet("promote", release.label, "--override", "--why", "test")
+        assert f"digest: {release.digest}" in path.read_text()
+    assert ratchet("rollback", "--why", "slower").exit_code == 0
+    assert f"digest: {two[0].digest}" in path.read_text()
+    assert "why: slower" in path.read_text()

@@ -7,15 +7,18 @@ from flows.steps.decide import (
     load_evaluation,
     policy_for,
     promote_decided,
+    promote_named,
     record_decision,
 )
-from flows.workspace import Workspace
+from flows.steps.evaluate import plan_release
+from flows.workspace import Workspace, open_workspace
 from tasks.answer.release import Release
 from tasks.digest import text_digest
 from tasks.errors import ConfigError, CorruptArtifact, PromotionConflict, RegistryError
 from tasks.gate.decision import load_decision
 from tasks.gate.policy import load_policy
 from tests.evaluations import make_release
+from tests.unit.flows.conftest import WORDS, case_line, publish
 from tests.unit.flows.evaluations import POLICY, evaluated, registered
 
 
@@ -94,6 +97,11 @@ def test_a_decision_is_written_into_the_ledger_once(workspace):
     assert (event.detail["challenger"], event.detail["champion"]) == (wanted.digest, live.digest)
     assert event.why.startswith(ref.reasons[0])
     assert event.who == "tester"
+    assert event.detail["suite"] == decision.suite_digest
+    assert event.detail["policy"] == decision.policy_digest
+    manifest = load_evaluation(workspace, decision.challenger_log).manifest
+    assert event.detail["git_commit"] == manifest.git_commit
+    assert event.detail["git_dirty"] == manifest.git_dirty
 
 
 def promoted(workspace: Workspace, wanted: Release, live: Release | None, *, right: int = 45):
@@ -124,6 +132,46 @@ def test_a_decision_against_another_champion_than_the_live_one_moves_nothing(wor
         promote_decided(workspace, ref, second, first)
     with workspace.registry() as registry:
         assert registry.champion() == third
+
+
+def test_where_production_takes_only_what_staging_runs_a_decision_moves_staging(project, workspace):
+    first, second = registered(workspace), registered(workspace, 1)
+    promoted(workspace, first, None)
+    project.edit("services", registry={"production_from_staging": True})
+    strict = open_workspace()
+    assert "on staging now" in promoted(strict, second, first).message
+    with strict.registry() as registry:
+        assert registry.champion() == first
+        assert registry.channel_digest("staging") == second.digest
+    assert not promoted(strict, second, first).changed
+
+
+@pytest.mark.parametrize("changed", ["suite", "policy", None])
+def test_a_promotion_by_hand_needs_a_decision_with_the_suite_and_policy_of_now(
+    project, workspace, changed
+):
+    release = publish(workspace)
+    with workspace.registry() as registry:
+        registry.record_decision(
+            text_digest("decision"),
+            verdict="PROMOTE",
+            challenger=release.digest,
+            champion=None,
+            who="gate",
+            suite=plan_release(workspace, release).suite.digest,
+            policy=policy_for(workspace, None, release).digest,
+        )
+    if changed == "suite":
+        project.suite(case_line(WORDS[0]))
+    if changed == "policy":
+        (project.root / "configs" / "gate.yaml").write_text(POLICY + "alpha: 0.01\n")
+    options = {"why": "good", "decision": text_digest("decision")}
+    if changed is None:
+        assert promote_named(workspace, release.digest, **options).changed
+        return
+    with pytest.raises(RegistryError, match=f"was made with {changed}"):
+        promote_named(workspace, release.digest, **options)
+    assert promote_named(workspace, release.digest, why="urgent", override=True).changed
 
 
 def test_a_decision_that_is_no_promotion_moves_nothing(workspace):

@@ -4,6 +4,7 @@ import pytest
 
 from flows.steps.evaluate import check, evaluate_release, plan_release, suite_for
 from flows.workspace import open_workspace
+from registry import evaluation_content
 from tasks.errors import ConfigError, SetupError, SuiteError
 from tasks.evaluate.log import save_log
 from tests.evaluations import make_log
@@ -79,7 +80,12 @@ def test_an_evaluation_that_was_finished_is_found_again_and_stands_in_the_ledger
     with workspace.registry() as registry:
         [event] = [event for event in registry.history() if event.kind == "evaluated"]
     assert event.subject == plan.digest
-    assert event.detail == {"release": release.digest, "suite": plan.suite.digest}
+    content = evaluation_content(workspace.home.path("evals", plan.digest))
+    assert event.detail == {
+        "release": release.digest,
+        "suite": plan.suite.digest,
+        "content": content,
+    }
 
 
 def test_an_evaluation_that_cannot_begin_leaves_nothing(project, release):

@@ -1,0 +1,261 @@
+"""Events and stored directories -> what nothing needs any more, and its removal."""
+
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from registry.catalog import Catalog
+from registry.ledger import CHANNELS, PRODUCTION, Channel, LedgerEvent
+from registry.rules import channel_of
+from tasks.digest import SHORT, Digest
+from tasks.errors import CorruptArtifact
+from tasks.evaluate.log import EvalManifest
+from tasks.gate.decision import GateDecision, load_decision
+from tasks.gate.drift import load_frozen
+from tasks.store import Home
+
+Room = Literal["index", "corpus", "evals", "decisions", "repeats"]
+ROOMS: tuple[Room, ...] = ("index", "corpus", "evals", "decisions", "repeats")
+
+DAY_S = 86_400.0
+_REMOVED = ".removed-"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredThing:
+    """One directory of a room."""
+
+    room: Room
+    name: str
+    path: Path
+    size: int
+    """Bytes of all its files."""
+    partial: bool = False
+    """Left half-written or half-removed by a process that died."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPlan:
+    """What is kept and why, and what would be removed."""
+
+    kept: Mapping[Digest, tuple[str, ...]]
+    """Why each kept release is kept."""
+    unneeded: tuple[StoredThing, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes that removing it would free."""
+        return sum(thing.size for thing in self.unneeded)
+
+
+class Retention(Catalog):
+    """Keeps what the live release, a rollback, an open decision or the anchor needs."""
+
+    def plan(self, *, keep: int = 5, min_age_s: float = DAY_S) -> RetentionPlan:
+        """Find what nothing needs; nothing is changed.
+
+        Args:
+            keep: how many of the latest champions stay ready for a rollback, the live one included.
+            min_age_s: what was written less than this many seconds ago stays: the run that wrote it
+                may not have told the ledger yet. Partial directories wait at least a day.
+
+        Raises:
+            CorruptArtifact: the content of a kept release was changed, in its file and in the
+                ledger: what it needs isn't known, so nothing is removed.
+        """
+        needed, kept = self._needed(keep)
+        return RetentionPlan(kept, tuple(self._unneeded(needed, set(kept), min_age_s)))
+
+    def remove(self, *, keep: int = 5, min_age_s: float = DAY_S) -> RetentionPlan:
+        """Remove what `plan` finds, and say what it was.
+
+        Nothing can be promoted or rolled back between looking and removing: what is removed gets
+        another name while the ledger is locked. Killed after that, the next call removes the rest.
+
+        Raises:
+            CorruptArtifact: as `plan`.
+            RegistryError: the ledger can't be locked; nothing was removed.
+        """
+        with self._ledger.writing():
+            plan = self.plan(keep=keep, min_age_s=min_age_s)
+            gone = [path for thing in plan.unneeded if (path := _set_aside(thing)) is not None]
+        for path in gone:
+            shutil.rmtree(path, ignore_errors=True)
+        return plan
+
+    def _needed(self, keep: int) -> tuple[dict[Room, set[str]], dict[Digest, tuple[str, ...]]]:
+        events = self.history()
+        opened = open_decisions(events)
+        reasons: dict[Digest, list[str]] = {}
+        for digest, reason in self._reasons(events, opened, keep):
+            found = reasons.setdefault(digest, [])
+            if reason not in found:
+                found.append(reason)
+        needed: dict[Room, set[str]] = {room: set() for room in ROOMS}
+        for digest in reasons:
+            release = self.release(digest)
+            needed["index"].add(release.index_digest)
+            needed["corpus"].add(release.corpus_digest)
+            if newest := newest_evaluation(events, digest, self._home):
+                needed["evals"].add(newest)
+        needed["decisions"] = {event.subject for event in opened} | {
+            str(event.detail["decision"])
+            for event in events
+            if event.kind == "promoted"
+            and event.subject in reasons
+            and event.detail.get("decision")
+        }
+        for name in needed["decisions"]:
+            decision = _decision(self._home.path("decisions", name))
+            if decision is not None:
+                logs = (decision.champion_log, decision.challenger_log)
+                needed["evals"] |= {log for log in logs if log is not None}
+        for suite in {event.detail["suite"] for event in events if event.kind == "evaluated"}:
+            # The judge is asked again about answers that only these evaluations hold.
+            frozen = load_frozen(self._home, suite)
+            if frozen is not None:
+                needed["evals"] |= {row.log_digest for row in frozen.answers}
+        return needed, {digest: tuple(words) for digest, words in reasons.items()}
+
+    def _reasons(
+        self, events: Sequence[LedgerEvent], opened: Sequence[LedgerEvent], keep: int
+    ) -> Iterator[tuple[Digest, str]]:
+        for channel in CHANNELS:
+            if live := self.channel_digest(channel):
+                yield live, "champion" if channel == PRODUCTION else f"on {channel}"
+        if previous := self.previous_digest():
+            yield previous, "previous champion"
+        for channel in CHANNELS:
+            where = "champions" if channel == PRODUCTION else f"on {channel}"
+            for digest in last_champions(events, channel)[:keep]:
+                yield digest, f"one of the last {keep} {where}"
+        for event in opened:
+            yield event.detail["challenger"], f"open decision {event.subject[:SHORT]}"
+            if event.detail["champion"]:
+                yield event.detail["champion"], f"open decision {event.subject[:SHORT]}"
+        if anchor := self.anchor():
+            yield anchor.digest, "anchor"
+
+    def _unneeded(
+        self, needed: Mapping[Room, set[str]], kept: set[Digest], min_age_s: float
+    ) -> Iterator[StoredThing]:
+        now = time.time()
+        for room in ROOMS:
+            for path in _directories(self._home.path(room)):
+                if path.name.startswith("."):
+                    dead = _REMOVED in path.name or now - _newest(path) > max(min_age_s, DAY_S)
+                    if dead:
+                        yield StoredThing(room, path.name, path, _size(path), partial=True)
+                    continue
+                if path.name in needed[room] or now - path.stat().st_mtime < min_age_s:
+                    continue
+                if room == "repeats" and _release_of(path) in kept:
+                    continue
+                yield StoredThing(room, path.name, path, _size(path))
+
+
+def last_champions(events: Iterable[LedgerEvent], channel: Channel = PRODUCTION) -> list[Digest]:
+    """Every release that a channel ever ran, the one that came there last first."""
+    moves = [
+        event.subject
+        for event in events
+        if event.kind in ("promoted", "rolled_back") and channel_of(event) == channel
+    ]
+    return list(dict.fromkeys(reversed(moves)))
+
+
+def open_decisions(events: Sequence[LedgerEvent]) -> list[LedgerEvent]:
+    """The newest decision on each challenger, where it says PROMOTE and that wasn't done yet.
+
+    A release that so far is only on another channel may still go to production.
+    """
+    newest = {event.detail["challenger"]: event for event in events if event.kind == "decided"}
+    used = {
+        event.detail.get("decision")
+        for event in events
+        if event.kind == "promoted" and channel_of(event) == PRODUCTION
+    }
+    return [
+        event
+        for event in newest.values()
+        if event.detail["verdict"] == "PROMOTE" and event.subject not in used
+    ]
+
+
+def newest_evaluation(
+    events: Sequence[LedgerEvent], release: Digest, home: Home, *, suite: Digest | None = None
+) -> Digest | None:
+    """The evaluation of a release that was recorded last and is on this machine.
+
+    Args:
+        events: of the ledger, oldest first.
+        release: digest of the release.
+        home: the state directory.
+        suite: only on this suite.
+    """
+    found = [
+        event.subject
+        for event in events
+        if event.kind == "evaluated"
+        and event.detail["release"] == release
+        and suite in (None, event.detail["suite"])
+        and home.path("evals", event.subject).is_dir()
+    ]
+    return found[-1] if found else None
+
+
+def _directories(room: Path) -> list[Path]:
+    if not room.is_dir():
+        return []
+    return sorted(path for path in room.iterdir() if path.is_dir() and not path.is_symlink())
+
+
+def _set_aside(thing: StoredThing) -> Path | None:
+    """Give a directory a name that no reader takes for a finished one."""
+    if thing.partial:
+        return thing.path
+    # A name of its own: an interrupted removal of the same digest may still be there.
+    aside = thing.path.with_name(f".{thing.name[:16]}{_REMOVED}{uuid.uuid4().hex[:8]}")
+    try:
+        return thing.path.rename(aside)
+    except FileNotFoundError:
+        return None
+
+
+def _decision(directory: Path) -> GateDecision | None:
+    try:
+        return load_decision(directory)
+    except CorruptArtifact:
+        return None
+
+
+def _release_of(directory: Path) -> Digest | None:
+    try:
+        content = (directory / "manifest.json").read_bytes()
+        return EvalManifest.model_validate_json(content).release_digest
+    except (OSError, ValidationError):
+        return None
+
+
+def _size(directory: Path) -> int:
+    return int(sum(_stats(directory, lambda path: path.lstat().st_size)))
+
+
+def _newest(directory: Path) -> float:
+    return max(_stats(directory, lambda path: path.lstat().st_mtime), default=time.time())
+
+
+def _stats(directory: Path, read: Callable[[Path], float]) -> Iterator[float]:
+    for path in (directory, *directory.rglob("*")):
+        try:
+            value = read(path)
+        except FileNotFoundError:
+            # Its process is alive: it renamed or removed this just now.
+            continue
+        yield value
