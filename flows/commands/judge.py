@@ -161,9 +161,9 @@ def _show(found: "JudgeCalibration") -> None:
             escape(name),
             str(numbers.n),
             _interval(numbers.decisive),
-            _number(numbers.alpha and numbers.alpha.value),
+            _number(numbers.alpha.value if numbers.alpha else None),
             _number(row.between_people),
-            _number(numbers.raw and numbers.raw.value),
+            _number(numbers.raw.value if numbers.raw else None),
             _interval(row.verbosity_slope, signed=True),
             _VOTES[found.vote(name)],
         )
