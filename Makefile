@@ -1,8 +1,10 @@
 # Everything that a user or a developer runs. `make` alone prints this list.
 
 RATCHET := .venv/bin/ratchet
+# Beside the environment, not in it: the lock stays what the product needs.
+PEERS := .ratchet/peers
 .DEFAULT_GOAL := help
-.PHONY: help setup up down demo test lint format unit clean
+.PHONY: help setup up down demo test lint format unit bench clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +38,13 @@ format: setup ## Format the code and mend what can be mended by itself
 
 unit: setup ## Run the tests that need no server; seconds
 	@.venv/bin/pytest tests/unit
+
+bench: setup $(if $(NAME),$(PEERS)/made) ## Measure against other packages (NAME=P8), or list what there is
+	@PYTHONPATH=$(PEERS) .venv/bin/python -m benchmarks $(NAME)
+
+$(PEERS)/made: requirements/bench.txt | setup
+	@.venv/bin/python -m pip install --quiet --no-deps --upgrade --target $(PEERS) -r $<
+	@touch $@
 
 clean: ## Remove caches; environments and .ratchet/ (state, weights) stay
 	@find . -path ./.venv -prune -o -path ./.venv-serve -prune -o -path ./.ratchet -prune -o \

@@ -9,6 +9,8 @@ from flows.commands.demo import demo
 from flows.commands.gate import gate
 from flows.commands.gc import gc
 from flows.commands.show import diff, show
+from flows.commands.judge import judge
+from flows.commands.label import label
 from flows.commands.stage import stage
 from flows.commands.suite import suite
 from flows.commands.verify import verify
@@ -43,6 +45,8 @@ for _panel, _commands in _PANELS.items():
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(gate, name="gate", rich_help_panel="Runs")
 app.add_typer(suite, name="suite", rich_help_panel="Runs")
+app.add_typer(label, name="label", rich_help_panel="People and judge")
+app.add_typer(judge, name="judge", rich_help_panel="People and judge")
 app.add_typer(stage, name="stage", hidden=True)
 
 

@@ -1,24 +1,20 @@
 """`ratchet judge`: is the judge worth listening to, and is it still the one that was measured?"""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.markup import escape
 
 from flows.commands.console import Json, print_json, reported, screen, table
 from flows.show import terminal_progress
 from flows.workspace import open_workspace
 from tasks.digest import SHORT
-from tasks.errors import ScoresError
 
 if TYPE_CHECKING:
     from tasks.gate.agreement import Estimate
     from tasks.gate.calibration import JudgeCalibration
     from tasks.gate.drift import DriftResult
-    from tasks.gate.judge_bias import PairwiseVerdict
 
 judge = typer.Typer(help="Measure the judge by people's labels.", no_args_is_help=True)
 
@@ -49,9 +45,10 @@ def calibrate(
     Example: ratchet judge calibrate
     """
     from flows.steps.judge import calibrate_judge
+    from tasks.gate.judge_bias import load_verdicts
 
     with reported():
-        verdicts = _verdicts(pairwise) if pairwise else []
+        verdicts = load_verdicts(pairwise) if pairwise else ()
         found = calibrate_judge(open_workspace(), pairwise=verdicts)
         if as_json:
             print_json(found.model_dump(mode="json"))
@@ -155,17 +152,19 @@ def status(as_json: Json = False) -> None:
 
 
 def _show(found: "JudgeCalibration") -> None:
-    shown = table("measure", ">labels", ">kappa", ">alpha", ">same mark", ">length", "", "vote")
+    shown = table(
+        "measure", ">labels", ">kappa", ">alpha", ">people", ">same mark", ">length", "vote"
+    )
     for name, row in found.measures.items():
         numbers = row.agreement
         shown.add_row(
             escape(name),
             str(numbers.n),
             _interval(numbers.decisive),
-            _interval(numbers.alpha),
-            _interval(numbers.raw),
+            _number(numbers.alpha.value if numbers.alpha else None),
+            _number(row.between_people),
+            _number(numbers.raw.value if numbers.raw else None),
             _interval(row.verbosity_slope, signed=True),
-            "" if row.between_people is None else f"people {row.between_people:.2f}",
             _VOTES[found.vote(name)],
         )
     screen.print(shown)
@@ -196,36 +195,12 @@ def _show_drift(found: "DriftResult") -> None:
         screen.print("The judge only reports now.\n[bold]Next:[/] ratchet judge calibrate")
 
 
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
 def _interval(found: "Estimate | None", *, signed: bool = False) -> str:
     if found is None:
         return "unknown"
     sign = "+" if signed else ""
     return f"{found.value:{sign}.2f} [{found.low:{sign}.2f}, {found.high:{sign}.2f}]"
-
-
-def _verdicts(path: Path) -> "list[PairwiseVerdict]":
-    from tasks.gate.judge_bias import PairwiseVerdict
-
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScoresError(
-            f"The pairwise verdicts in {str(path)!r} can't be read: {error}.",
-            next_step="Give a UTF-8 file with one JSON object a line.",
-        ) from error
-    verdicts = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            verdicts.append(PairwiseVerdict.model_validate(json.loads(line)))
-        except (ValueError, ValidationError) as error:
-            problem = (
-                f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
-                if isinstance(error, ValidationError)
-                else f"this is not JSON: {error}"
-            )
-            raise ScoresError(
-                f"{path}:{number}: {problem}.", next_step=f"Correct line {number} of {path}."
-            ) from error
-    return verdicts

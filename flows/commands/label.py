@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasks.gate.draws import DrawnCase
     from tasks.gate.labels import Label
 
-label = typer.Typer(help="Say how good answers are, for the judge to be measured by.")
+label = typer.Typer()
 
 MEANINGS = {
     "judge_accuracy": "does it agree with the reference? 5 says the same, 3 partly, 1 is wrong",

@@ -59,7 +59,8 @@ class JudgedHere:
 
 def requirements_of(workspace: Workspace) -> JudgeRequirements:
     """What the project's policy asks of a judge."""
-    return load_policy(workspace.project.gate_policy).judge
+    judge = load_policy(workspace.project.gate_policy).judge
+    return JudgeRequirements(**judge.model_dump(include=set(JudgeRequirements.model_fields)))
 
 
 def current_judge(workspace: Workspace) -> EvalManifest:

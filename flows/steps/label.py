@@ -23,6 +23,7 @@ from tasks.gate.draws import (
 from tasks.gate.label_csv import SheetCase, load_csv
 from tasks.gate.labels import (
     Label,
+    LabelKey,
     LabelTable,
     Scale,
     judged_answers,
@@ -45,9 +46,9 @@ class Labelling:
     labeller: str
     path: Path
     """Where this person's labels of this draw go."""
-    labels: dict[tuple[str, ...], Label]
+    labels: dict[LabelKey, Label]
     """What the file holds."""
-    elsewhere: frozenset[tuple[str, ...]]
+    elsewhere: frozenset[LabelKey]
     """Keys of labels in other files."""
 
     def label(
@@ -232,7 +233,7 @@ def open_labelling(
     path = directory / f"{_file_name(who)}-{draw.digest[:SHORT]}.jsonl"
     known = {label.key: label for label in load_labels(directory, scales)}
     here = read_labels([path], scales) if path.is_file() else ()
-    labels: dict[tuple[str, ...], Label] = {label.key: label for label in here}
+    labels: dict[LabelKey, Label] = {label.key: label for label in here}
     return Labelling(
         draw=draw,
         measures=chosen,

@@ -29,7 +29,9 @@ class Estimate(Settings):
     @classmethod
     def of(cls, value: float, low: float, high: float) -> "Estimate":
         """Rounded where two processors may differ: a calibration is named by its content."""
-        return cls(value=round(value, 12), low=round(low, 12), high=round(high, 12))
+        # Adding 0 turns -0.0 into 0.0.
+        value, low, high = (round(number, 12) + 0.0 for number in (value, low, high))
+        return cls(value=value, low=low, high=high)
 
 
 class Agreement(Settings):
@@ -229,8 +231,8 @@ def _raw(tables: Floats) -> Floats:
 
 
 def _pabak(tables: Floats) -> Floats:
-    levels = tables.shape[1]
-    return (levels * _raw(tables) - 1) / (levels - 1)
+    levels = float(tables.shape[1])
+    return (levels * _raw(tables) - 1.0) / (levels - 1.0)
 
 
 def _kappa(tables: Floats) -> Floats:
@@ -239,7 +241,7 @@ def _kappa(tables: Floats) -> Floats:
 
 def _weighted_kappa(tables: Floats) -> Floats:
     steps = np.arange(tables.shape[1])
-    return _beyond_chance(tables, (steps[:, None] - steps) ** 2.0)
+    return _beyond_chance(tables, np.square(steps[:, None] - steps).astype(np.float64))
 
 
 def _beyond_chance(tables: Floats, distance: Floats) -> Floats:

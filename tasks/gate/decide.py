@@ -172,7 +172,7 @@ def worth_a_look(
     missing = (policy.anchor.required and anchor is None) or (
         policy.noise.required and noise is None
     )
-    people = people_of(calibration, labels or {}, paired, policy)
+    people = people_of(calibration, labels or {}, paired, policy, seed=policy.seed)
     checks = (*validity, check_judge(calibration, people, challenger, policy))
     require_enough_cases(paired, policy, alpha=policy.alpha)
     return not missing and all(check.status != "failed" for check in checks)
@@ -213,7 +213,7 @@ def _compare_sides(
     alpha = look.alpha if look else policy.alpha
     validity, paired = _validity(champion, challenger, policy)
     require_enough_cases(paired, policy, alpha=alpha)
-    people = people_of(calibration, labels or {}, paired, policy)
+    people = people_of(calibration, labels or {}, paired, policy, seed=seed)
     comparisons = compare_all(policy, paired, alpha=alpha, seed=seed, people=people)
     slices, margin = _slices(challenger, paired, policy, seed=seed)
     behind = _against_anchor(anchor, champion, challenger, policy, seed=seed)

@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import ValidationError
 
 from tasks.config import Settings
 from tasks.errors import ScoresError
@@ -74,6 +76,35 @@ class PairwiseVerdict(Settings):
     """Which answer it saw first."""
     winner: Literal["A", "B", "tie"]
     """Which answer it preferred, by its own name and not by its place."""
+
+
+def load_verdicts(path: Path) -> tuple[PairwiseVerdict, ...]:
+    """Read verdicts, one JSON object a line; blank lines are allowed.
+
+    Raises:
+        ScoresError: the file can't be read, or a line is wrong.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScoresError(
+            f"The verdicts in {str(path)!r} can't be read: {error}.",
+            next_step="Give a UTF-8 file with one JSON object a line.",
+        ) from error
+    verdicts = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            verdicts.append(PairwiseVerdict.model_validate_json(line))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"]) or "line"
+            raise ScoresError(
+                f"{path}:{number}: {where}: {problem['msg']}.",
+                next_step=f"Correct line {number} of {path}.",
+            ) from error
+    return tuple(verdicts)
 
 
 class Consistency(Settings):

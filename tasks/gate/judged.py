@@ -81,6 +81,8 @@ def people_of(
     labels: Labels,
     paired: Mapping[str, Pairs],
     policy: GatePolicy,
+    *,
+    seed: int,
 ) -> dict[str, PpiResult]:
     """Estimates of what people would see, for the measures whose judge votes only with labels."""
     if calibration is None:
@@ -89,7 +91,7 @@ def people_of(
     for name in voting_judged(policy):
         if calibration.vote(name) != "with_labels" or name not in labels or name not in paired:
             continue
-        result = _ppi(labels[name], paired[name], policy.measures[name], seed=policy.seed)
+        result = _ppi(labels[name], paired[name], policy.measures[name], seed=seed)
         if result is not None:
             found[name] = result
     return found

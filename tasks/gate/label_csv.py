@@ -9,7 +9,7 @@ from pathlib import Path
 from tasks.digest import Digest
 from tasks.errors import ScoresError
 from tasks.gate.draws import Draw
-from tasks.gate.labels import Label, Scale, parse_label, refuse
+from tasks.gate.labels import Label, LabelKey, Scale, parse_label, refuse
 
 _SHEET = ("draw", "case_id", "answer", "question", "reference", "text")
 """Columns of a sheet before those of the measures; `answer` is A or B."""
@@ -85,7 +85,7 @@ def load_csv(
             f"{path} has unknown column(s) {unknown}; expected some of {sorted(known)}.",
             next_step="Correct its first line; both forms are in data/labels/README.md.",
         )
-    seen: dict[tuple[str, ...], tuple[int, Label]] = {}
+    seen: dict[LabelKey, tuple[int, Label]] = {}
     problems: list[str] = []
     for number, row in rows:
         try:
@@ -115,8 +115,12 @@ def _read(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         # utf-8-sig: Excel starts a file with a byte order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            rows = [(reader.line_num, row) for row in reader]
             header = list(reader.fieldnames or ())
+            rows, line = [], reader.line_num
+            for row in reader:
+                # Where the row begins: cells may have line breaks.
+                rows.append((line + 1, row))
+                line = reader.line_num
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ScoresError(
             f"The labels in {str(path)!r} can't be read: {error}.",

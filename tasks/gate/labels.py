@@ -74,6 +74,10 @@ def scale_of(rule: "MeasurePolicy") -> Scale | None:
     return Scale(values=tuple(low + (high - low) * step / (GRADES - 1) for step in range(GRADES)))
 
 
+LabelKey = tuple[Digest, str, Digest, str, str]
+"""Suite, case, answer, measure and labeller."""
+
+
 class Label(Settings):
     """What one person said about one measure of one answer; a line of the file."""
 
@@ -109,7 +113,7 @@ class Label(Settings):
         return self.answer_digest or str(self.release_digest)
 
     @property
-    def key(self) -> tuple[Digest, str, Digest, str, str]:
+    def key(self) -> LabelKey:
         """One person labels one measure of one answer once."""
         return (self.suite_digest, self.case_id, self.answer, self.measure, self.labeller)
 
@@ -130,7 +134,7 @@ def read_labels(paths: Iterable[Path], scales: Mapping[str, Scale]) -> tuple[Lab
         ScoresError: lines are wrong; the message names file, line, field and value of each (the
             first 20): unknown fields or measures, NaN, values outside the scale, duplicates.
     """
-    labels: dict[tuple[str, ...], tuple[str, Label]] = {}
+    labels: dict[LabelKey, tuple[str, Label]] = {}
     wrong: list[str] = []
     for path in paths:
         for number, line in enumerate(_lines(path), start=1):

@@ -40,7 +40,12 @@ STEPS = (
     "register the challenger",
     "test retrieval on old and new index",
     "evaluate",
+    "plan",
+    "measure the noise",
+    "ask the judge again",
     "evaluate",
+    "ask lost must-pass cases again",
+    "evaluate the single changes",
     "decide",
     "show in MLflow",
     "promote",
@@ -85,6 +90,7 @@ def test_killed_between_any_two_steps_the_next_run_goes_on_and_repeats_nothing(
     counts = {kind: len(events(project, kind)) for kind in ("registered", "evaluated", "decided")}
     assert counts == {"registered": 2, "evaluated": 2, "decided": 2}
     assert len(events(project, "promoted")) == 2
+    assert len(events(project, "alpha_spent")) == 1
     assert not list(project.home.root.glob("*/.*partial*"))
 
 

@@ -193,6 +193,7 @@ def test_a_prompt_is_shown_as_its_messages(mlflow_server, client):
 def decision(recorded, tmp_path_factory):
     policy = GatePolicy(
         resamples=999,
+        clusters=False,
         failure_limit=0.5,
         measures={
             "answer_correct": MeasurePolicy(

@@ -42,11 +42,14 @@ def test_the_commands_are_those_that_the_product_promises():
     names = {" ".join(path) for path in commands()}
     runs = {"nightly", "reindex", "evaluate", "demo", "suite check"}
     gate = {"gate plan", "gate noise", "gate budget"}
+    people = {"label import"} | {
+        f"judge {name}" for name in ("calibrate", "anchor", "rejudge", "status")
+    }
     releases = {"ask", "releases", "show", "diff", "history"}
     releases |= {"promote", "rollback", "anchor", "verify", "gc"}
     servers = {"up", "down", "status", "doctor"}
     stages = {"stage corpus", "stage index", "stage evaluate", "stage decide"}
-    assert names == runs | gate | releases | servers | stages
+    assert names == runs | gate | people | releases | servers | stages
 
 
 @pytest.mark.parametrize("path", commands(), ids=" ".join)
