@@ -8,9 +8,9 @@ from flows.commands import ask, releases, runs, servers
 from flows.commands.demo import demo
 from flows.commands.gate import gate
 from flows.commands.gc import gc
-from flows.commands.show import diff, show
 from flows.commands.judge import judge
 from flows.commands.label import label
+from flows.commands.show import diff, show
 from flows.commands.stage import stage
 from flows.commands.suite import suite
 from flows.commands.verify import verify
