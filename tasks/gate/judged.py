@@ -34,8 +34,10 @@ def check_judge(
     judged = voting_judged(policy)
     if not judged:
         return Check(name="judge", status="note", text="No measure with a vote is a judge's.")
-    known = calibration is not None and calibration.judge_digest == challenger.judge_digest
-    if calibration is None or not known:
+    if calibration is None or (calibration.judge_digest, calibration.suite_digest) != (
+        challenger.judge_digest,
+        challenger.suite_digest,
+    ):
         text = f"Nobody compared this judge with people: {', '.join(judged)}."
         if policy.judge.required:
             text += " The policy requires it."
