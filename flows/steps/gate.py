@@ -169,13 +169,12 @@ def _pilot(workspace: Workspace, scores: Scores) -> tuple[Scores, Scores] | None
 
 
 def _cost(workspace: Workspace, champion: EvalLog) -> RunCost | None:
-    """Calls and tokens of this evaluation, at the speed and price of those that were really made.
+    """Calls of this evaluation, at the tokens, speed and price of those that were really made.
 
-    An evaluation whose answers came from the cache says nothing about either, so the rates are
-    those of the stored evaluation by the same model that made the most calls.
+    Answers from the cache cost nothing, so an evaluation that reused them says little: the rates
+    are those of the stored evaluation by the same model that made the most calls.
     """
-    rows = champion.manifest.costs.values()
-    calls = sum(row.calls for row in rows)
+    calls = sum(row.calls for row in champion.manifest.costs.values())
     measured = [
         log
         for log in _evaluations(workspace)
@@ -185,11 +184,12 @@ def _cost(workspace: Workspace, champion: EvalLog) -> RunCost | None:
     if not calls or not _made(best):
         return None
     share = calls / _made(best)
-    spent = math.fsum(row.cost for row in best.manifest.costs.values())
+    rows = best.manifest.costs.values()
+    spent = math.fsum(row.cost for row in rows)
     return RunCost(
         calls=calls,
-        input_tokens=sum(row.input_tokens for row in rows),
-        output_tokens=sum(row.output_tokens for row in rows),
+        input_tokens=round(share * sum(row.input_tokens for row in rows)),
+        output_tokens=round(share * sum(row.output_tokens for row in rows)),
         minutes=best.manifest.wall_s * share / 60,
         cost=spent * share,
         currency=best.manifest.currency,
