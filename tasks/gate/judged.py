@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tasks.gate.calibration import JudgeCalibration
+from tasks.gate.context_checks import not_checked
 from tasks.gate.decision import Check
 from tasks.gate.draws import PairedLabels
 from tasks.gate.pairs import Pairs
@@ -39,14 +40,8 @@ def check_judge(
         challenger.suite_digest,
     ):
         text = f"Nobody compared this judge with people: {', '.join(judged)}."
-        if policy.judge.required:
-            text += " The policy requires it."
-        return Check(
-            name="judge",
-            status="failed" if policy.judge.required else "not_checked",
-            text=text,
-            next_step=step,
-            measures=judged,
+        return not_checked(
+            "judge", text, required=policy.judge.required, next_step=step, measures=judged
         )
     votes = {name: calibration.vote(name) for name in judged}
     silent = tuple(
