@@ -76,7 +76,7 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
     snapshot = take_snapshot(workspace)
     wanted = wanted_release(workspace, snapshot.digest)
     # A wrong policy, suite, prompt or measure must be found before anything is embedded or asked.
-    policy_for(workspace, live, wanted)
+    policy = policy_for(workspace, live, wanted)
     plan_release(workspace, wanted)
     index = build_wanted_index(workspace, wanted)
     if live is not None and live.digest == wanted.digest:
@@ -91,7 +91,6 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
         announce("held", wanted, why=rolled_back)
         return Outcome(verdict="HOLD", release=wanted.label, message=rolled_back)
     retrieval = compare_indexes(workspace, live, wanted)
-    policy = policy_for(workspace, live, wanted)
     champion = evaluate_one(workspace, live, "champion") if live is not None else None
     if champion is not None and (hopeless := plan_comparison(workspace, policy, champion)):
         show_in_mlflow(workspace)

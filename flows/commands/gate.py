@@ -17,7 +17,7 @@ from tasks.evaluate.log import EvalLog
 from tasks.gate import GatePolicy
 from tasks.gate.plan import GatePlan
 
-gate = typer.Typer(help="Decide on evidence, and say what the evidence can show.")
+gate = typer.Typer()
 
 Policy = Annotated[
     Path | None, typer.Option(help="The rules; default: configs/gate.yaml of the project.")

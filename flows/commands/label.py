@@ -80,9 +80,11 @@ def answers(
         )
         _ask_all(work, chosen)
         done = sum(work.is_done(case) for case in chosen)
+        where = work.path.relative_to(workspace.project.root)
         screen.print(
             f"\n{done} of {len(chosen)} cases are labelled by {escape(work.labeller)}"
-            + (f", in {escape(str(work.path))}." if work.path.is_file() else ".")
+            + (f", in {escape(str(where))}." if work.path.is_file() else "."),
+            soft_wrap=True,
         )
         if done == len(chosen):
             screen.print("[bold]Next:[/] ratchet judge calibrate")

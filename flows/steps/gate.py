@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from flows.steps.evaluate import ask_again
 from flows.workspace import Workspace
 from tasks.answer.release import Release
 from tasks.digest import Digest, digest
 from tasks.errors import CorruptArtifact
-from tasks.evaluate.log import EvalLog, load_log
+from tasks.evaluate.log import EvalLog, EvalManifest, load_log
 from tasks.evaluate.run import Progress, draw
 from tasks.evaluate.suite import Suite
 from tasks.gate.decision import GateDecision, load_decision
@@ -65,8 +67,7 @@ def next_look(workspace: Workspace, policy: GatePolicy, scores: Scores) -> Look 
 
 def noise_of(workspace: Workspace, scores: Scores) -> NoiseFloor | None:
     """The noise that was measured on this suite with this judge."""
-    path = _noise_path(workspace, scores.suite_digest, scores.judge_digest)
-    return load_noise(path) if path.is_file() else None
+    return load_noise(_noise_path(workspace, scores.suite_digest, scores.judge_digest))
 
 
 def measure_noise(
@@ -169,44 +170,44 @@ def _pilot(workspace: Workspace, scores: Scores) -> tuple[Scores, Scores] | None
 
 
 def _cost(workspace: Workspace, champion: EvalLog) -> RunCost | None:
-    """Calls and tokens of this evaluation, at the speed and price of those that were really made.
+    """Calls of this evaluation, at the tokens, speed and price of those that were really made.
 
-    An evaluation whose answers came from the cache says nothing about either, so the rates are
-    those of the stored evaluation by the same model that made the most calls.
+    Answers from the cache cost nothing, so an evaluation that reused them says little: the rates
+    are those of the stored evaluation by the same model that made the most calls.
     """
-    rows = champion.manifest.costs.values()
-    calls = sum(row.calls for row in rows)
+    own = champion.manifest
+    calls = sum(row.calls for row in own.costs.values())
     measured = [
-        log
-        for log in _evaluations(workspace)
-        if log.manifest.model_digest == champion.manifest.model_digest
+        manifest for manifest in _manifests(workspace) if manifest.model_digest == own.model_digest
     ]
-    best = max([champion, *measured], key=_made)
+    best = max([own, *measured], key=_made)
     if not calls or not _made(best):
         return None
     share = calls / _made(best)
-    spent = math.fsum(row.cost for row in best.manifest.costs.values())
+    rows = best.costs.values()
+    spent = math.fsum(row.cost for row in rows)
     return RunCost(
         calls=calls,
-        input_tokens=sum(row.input_tokens for row in rows),
-        output_tokens=sum(row.output_tokens for row in rows),
-        minutes=best.manifest.wall_s * share / 60,
+        input_tokens=round(share * sum(row.input_tokens for row in rows)),
+        output_tokens=round(share * sum(row.output_tokens for row in rows)),
+        minutes=best.wall_s * share / 60,
         cost=spent * share,
-        currency=best.manifest.currency,
+        currency=best.currency,
     )
 
 
-def _evaluations(workspace: Workspace) -> Iterator[EvalLog]:
-    for directory in sorted(workspace.home.room("evals").glob("[!.]*")):
+def _manifests(workspace: Workspace) -> Iterator[EvalManifest]:
+    """Of every stored evaluation; its rows aren't read, they grow with every night."""
+    for path in sorted(workspace.home.room("evals").glob("[!.]*/manifest.json")):
         try:
-            yield load_log(directory)
-        except CorruptArtifact:
+            yield EvalManifest.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
             continue
 
 
-def _made(log: EvalLog) -> int:
+def _made(manifest: EvalManifest) -> int:
     """Calls that a model really answered."""
-    return sum(row.calls - row.cache_hits for row in log.manifest.costs.values())
+    return sum(row.calls - row.cache_hits for row in manifest.costs.values())
 
 
 def _only(scores: Scores, cases: tuple[str, ...]) -> Scores:

@@ -15,13 +15,21 @@ from tasks.gate.scores import Scores
 from tasks.gate.spending import Look
 
 
-def not_checked(name: CheckName, text: str, *, required: bool, next_step: str) -> Check:
+def not_checked(
+    name: CheckName,
+    text: str,
+    *,
+    required: bool,
+    next_step: str,
+    measures: tuple[str, ...] = (),
+) -> Check:
     """A check without its input; it holds when the policy requires it."""
     return Check(
         name=name,
         status="failed" if required else "not_checked",
         text=f"{text} The policy requires it." if required else text,
         next_step=next_step,
+        measures=measures,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tasks.gate.calibration import JudgeCalibration
+from tasks.gate.context_checks import not_checked
 from tasks.gate.decision import Check
 from tasks.gate.draws import PairedLabels
 from tasks.gate.pairs import Pairs
@@ -34,17 +35,13 @@ def check_judge(
     judged = voting_judged(policy)
     if not judged:
         return Check(name="judge", status="note", text="No measure with a vote is a judge's.")
-    known = calibration is not None and calibration.judge_digest == challenger.judge_digest
-    if calibration is None or not known:
+    if calibration is None or (calibration.judge_digest, calibration.suite_digest) != (
+        challenger.judge_digest,
+        challenger.suite_digest,
+    ):
         text = f"Nobody compared this judge with people: {', '.join(judged)}."
-        if policy.judge.required:
-            text += " The policy requires it."
-        return Check(
-            name="judge",
-            status="failed" if policy.judge.required else "not_checked",
-            text=text,
-            next_step=step,
-            measures=judged,
+        return not_checked(
+            "judge", text, required=policy.judge.required, next_step=step, measures=judged
         )
     votes = {name: calibration.vote(name) for name in judged}
     silent = tuple(

@@ -7,12 +7,13 @@ deterministic server it is 0; sampling, batching and a language model as judge m
 from pathlib import Path
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.config import Settings
 from tasks.digest import Digest, digest
-from tasks.errors import CorruptArtifact, ScoresError
+from tasks.errors import ScoresError
 from tasks.gate.compare import pair_all
+from tasks.gate.documents import read_document
 from tasks.gate.policy import GatePolicy
 from tasks.gate.scores import Scores, check_values
 from tasks.store import write_json
@@ -100,16 +101,15 @@ def save_noise(noise: NoiseFloor, path: Path) -> None:
     write_json(path, noise.model_dump(mode="json"))
 
 
-def load_noise(path: Path) -> NoiseFloor:
-    """Read what `save_noise` wrote.
+def load_noise(path: Path) -> NoiseFloor | None:
+    """Read what `save_noise` wrote; None when it never did.
 
     Raises:
-        CorruptArtifact: it is missing or unreadable.
+        CorruptArtifact: it can't be read.
     """
-    try:
-        return NoiseFloor.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise CorruptArtifact(
-            f"The noise floor in {str(path)!r} can't be read: {error}.",
-            next_step="Measure it again: ratchet gate noise",
-        ) from error
+    return read_document(
+        path,
+        NoiseFloor,
+        what="noise floor",
+        next_step="Measure it again: ratchet gate noise",
+    )
