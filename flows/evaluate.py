@@ -33,7 +33,7 @@ def evaluate(
     workspace, chosen = choose_release(release, cases=cases)
     digest = evaluate_one(workspace, chosen, "evaluation")
     # Imported here: the nightly flow is built from this one.
-    from flows.nightly import show_in_mlflow
+    from flows.show_in_mlflow import show_in_mlflow
 
     show_in_mlflow(workspace)
     rename_run(f"evaluate {chosen.label}: {digest[:SHORT]}")

@@ -15,6 +15,7 @@ from flows.policies import PROMOTION, endpoint_limit, one_at_a_time, step
 from flows.reindex import build_wanted_index, take_snapshot
 from flows.run_name import rename_run
 from flows.show import run_progress
+from flows.show_in_mlflow import show_in_mlflow
 from flows.steps.decide import (
     DecisionRef,
     decide_stored,
@@ -27,11 +28,9 @@ from flows.steps.evaluate import check, plan_release, test_retrieval
 from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
 from flows.steps.judge import refresh_anchor
-from flows.steps.track import track
 from flows.workspace import Workspace, actor, open_workspace
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest
-from tasks.errors import ServerUnavailable
 from tasks.evaluate.retrieval import RetrievalChange
 from tasks.gate.attribution import PartEffect, attribute
 from tasks.gate.calibration import drift_words, load_calibration
@@ -112,6 +111,7 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
     promoted = False
     if decision.verdict == "PROMOTE" and promote:
         promoted = move_champion(workspace, decision, wanted, live)
+        show_in_mlflow(workspace)
     return _outcome(wanted, decision, index, promoted=promoted)
 
 
@@ -290,20 +290,6 @@ def show_measures(decision: GateDecision) -> None:
     ]
     if rows:
         create_table_artifact(rows, key="measures", description="Champion and challenger.")
-
-
-@step("show in MLflow")
-def show_in_mlflow(workspace: Workspace) -> None:
-    """Log what MLflow doesn't have; when it is down, the next run does it and nothing is lost."""
-    try:
-        shown = track(workspace)
-    except ServerUnavailable as error:
-        get_run_logger().warning(
-            "%s The evaluation is stored; the next run logs it.", error.message
-        )
-        return
-    for digest, reason in shown.left.items():
-        get_run_logger().warning("evaluation %s isn't in MLflow: %s", digest, reason)
 
 
 @step("promote")

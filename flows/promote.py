@@ -9,6 +9,7 @@ from pydantic import Field
 from flows.events import announce_move
 from flows.policies import PROMOTION, one_at_a_time, step
 from flows.run_name import rename_run
+from flows.show_in_mlflow import show_in_mlflow
 from flows.steps.decide import promote_named
 from flows.workspace import Workspace, actor, open_workspace
 from registry import PRODUCTION, Channel, Move
@@ -33,9 +34,11 @@ def promote(
         override: Promote without such a decision; recorded as an override.
         channel: Where to; the release on production is the champion.
     """
+    workspace = open_workspace()
     move = promote_by_hand(
-        open_workspace(), release, why, decision=decision, override=override, channel=channel
+        workspace, release, why, decision=decision, override=override, channel=channel
     )
+    show_in_mlflow(workspace)
     rename_run(f"promote: {move.message}")
     return Completed(message=move.message, data=move.champion)
 
@@ -49,7 +52,9 @@ def rollback(why: Words, to: str | None = None, channel: Channel = PRODUCTION) -
         to: A former champion; empty: the one before the live one.
         channel: Where; the release on production is the champion.
     """
-    move = roll_back(open_workspace(), to, why, channel=channel)
+    workspace = open_workspace()
+    move = roll_back(workspace, to, why, channel=channel)
+    show_in_mlflow(workspace)
     rename_run(f"rollback: {move.message}")
     return Completed(message=move.message, data=move.champion)
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from sqlalchemy import Connection
 
 from registry.diff import ReleaseDiff, compare_releases
-from registry.ledger import CHANNELS, PRODUCTION, Channel, Ledger, LedgerEvent, Pointer
+from registry.ledger import CHANNELS, PRODUCTION, ChainHead, Channel, Ledger, LedgerEvent, Pointer
 from registry.releases import ReleaseFiles, parse_release, resolve
 from registry.rules import channel_of, place, previous_champion
 from registry.verify import Verification, verify_contents, verify_ledger
@@ -187,6 +187,31 @@ class Catalog:
             )
             for event in events
         ]
+
+    def aliases(self) -> dict[str, Digest | None]:
+        """What `champion`, `previous`, `staging` and `challenger` mean, all at one moment.
+
+        The challenger is the release that was registered or decided on last, if it never was live.
+        """
+        with self._ledger.reading() as connection:
+            moves = self._moves(connection)
+            considered = self._ledger.events(connection, kinds=["registered", "decided"])
+            challenger: Digest | None = None
+            if considered:
+                challenger = considered[-1].detail.get("challenger", considered[-1].subject)
+            return {
+                "champion": self._ledger.pointer(connection).digest,
+                "previous": previous_champion(moves),
+                "staging": self._ledger.pointer(connection, "staging").digest,
+                "challenger": None
+                if challenger in {event.subject for event in moves}
+                else challenger,
+            }
+
+    def head(self) -> ChainHead:
+        """How many events there are, and the digest of the last: equal heads, equal ledgers."""
+        with self._ledger.reading() as connection:
+            return self._ledger.head(connection)
 
     def history(self) -> list[LedgerEvent]:
         """Everything that happened, oldest first."""

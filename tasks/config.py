@@ -367,6 +367,8 @@ class MlflowService(Settings):
     backend_store: str | None = None
     """SQLAlchemy URL; null: SQLite below the state directory."""
     experiment: str = "ratchet"
+    model: str = Field(default="ratchet", min_length=1)
+    """Registered model whose versions are the releases."""
     host: str = "127.0.0.1"
     port: int = Field(default=5000, gt=0, lt=65536)
     start_timeout_s: float = Field(default=120.0, gt=0)

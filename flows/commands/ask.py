@@ -1,6 +1,5 @@
 """`ratchet ask`: the champion answers, with the passages that it used."""
 
-import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
@@ -9,12 +8,8 @@ from rich.markup import escape
 
 from flows.commands.console import Json, print_json, reported, screen
 from flows.show import terminal_progress
-from flows.workspace import Workspace, open_workspace
-from tasks.answer.generate import Answer, generate
-from tasks.answer.release import Release
+from flows.workspace import open_workspace
 from tasks.errors import RegistryError
-from tasks.evaluate.run import Progress
-from tasks.index.search import Retrieved
 
 
 def ask(
@@ -28,6 +23,8 @@ def ask(
 
     Example: ratchet ask "Which function gives the k smallest items of an iterable?"
     """
+    from flows.steps.ask import AnsweringRelease
+
     with reported():
         if not question.strip():
             raise typer.BadParameter("the question is empty")
@@ -40,7 +37,8 @@ def ask(
                 )
             chosen = registry.release(release)
         with terminal_progress() as progress:
-            answer, passages = asyncio.run(_ask(workspace, chosen, question, progress))
+            answering = AnsweringRelease(workspace, chosen, progress)
+            ((answer, passages),) = answering.answer([question])
         if as_json:
             print_json(
                 {
@@ -62,17 +60,3 @@ def ask(
                 soft_wrap=True,
             )
         screen.print(f"[dim]{escape(chosen.label)}, {answer.latency_s:.1f} s[/]")
-
-
-async def _ask(
-    workspace: Workspace, release: Release, question: str, progress: Progress
-) -> tuple[Answer, list[Retrieved]]:
-    from flows.endpoints import open_door
-    from flows.steps.index import open_embedder
-    from tasks.index.search import open_index
-
-    embedder = open_embedder(workspace, release.embedding, progress)
-    index = open_index(workspace.home.path("index", release.index_digest), embedder)
-    passages = index.search([question], top_k=release.retrieval.top_k)[0]
-    async with open_door(workspace, release.model, progress=progress) as client:
-        return await generate(question, passages, release, client, purpose="ask"), passages

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from tasks.digest import SHORT, Digest
 from tasks.gate.decision import GateDecision, load_decision
 from tasks.track.connection import connected
+from tasks.track.experiment import ensure_experiment
 from tasks.track.receipts import read_receipt, waiting, write_receipt
-from tasks.track.runs import ensure_experiment, find_run
+from tasks.track.runs import find_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

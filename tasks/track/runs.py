@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.answer.release import Release
 from tasks.digest import Digest
-from tasks.errors import RatchetError, ServerUnavailable, Terminal
+from tasks.errors import RatchetError, ServerUnavailable
 from tasks.evaluate.log import EvalLog, load_log
 from tasks.store import locked
 from tasks.track.connection import connected
+from tasks.track.experiment import ensure_experiment
 from tasks.track.figure import score_figure
 from tasks.track.metrics import mean_scores, run_metrics, run_params
 from tasks.track.prompts import ensure_prompt, registered_name
 from tasks.track.receipts import read_receipt, waiting, write_receipt
+from tasks.track.releases import Names, model_of
 from tasks.track.table import case_table, suite_lineage
 from tasks.track.traces import log_traces
 
@@ -23,20 +25,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EVALUATION_TAG = "ratchet.evaluation"
-_NOTE = """Evaluations of RAG releases. One run is one release on one suite.
-
-- **Compare** runs with the same `suite` and `judge` parameters: select them, then *Compare*.
-- Means are under the measures' own names; `ci/...` holds the ends of their 95 % intervals.
-- `cases.json` has every case; *Traces* shows some with their passages, half of them the same in
-  every run of a suite.
-- The tags `decision.*` say what the gate made of a run.
-"""
-
-_EXPERIMENT_TAGS = {
-    "mlflow.note.content": _NOTE,
-    # Else the page asks what kind of experiment this is.
-    "mlflow.experimentKind": "genai_development",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +42,7 @@ def log_evaluation(
     release: Release,
     *,
     tracking_uri: str,
-    experiment: str,
+    names: Names,
     directory: Path,
 ) -> str:
     """Show a finished evaluation in MLflow, once.
@@ -63,7 +51,7 @@ def log_evaluation(
         log: the evaluation.
         release: what it evaluated.
         tracking_uri: URL of the MLflow server.
-        experiment: name of the experiment, made when it isn't there.
+        names: the experiment, made when it isn't there, and where the release is shown.
         directory: where the log is stored; gets the receipt `mlflow.json`.
 
     Returns:
@@ -79,11 +67,11 @@ def log_evaluation(
         if known is not None:
             return known
         with connected(tracking_uri) as client:
-            experiment_id = ensure_experiment(client, experiment)
+            experiment_id = ensure_experiment(client, names.experiment)
             run_id = find_run(client, experiment_id, log.digest)
             if run_id is None:
                 _delete_unfinished(client, experiment_id, log.digest)
-                run_id = _log_run(client, experiment_id, log, release)
+                run_id = _log_run(client, experiment_id, log, release, names)
         write_receipt(directory, tracking_uri=tracking_uri, run_id=run_id)
         return run_id
 
@@ -92,7 +80,7 @@ def log_pending(
     room: Path,
     *,
     tracking_uri: str,
-    experiment: str,
+    names: Names,
     release_of: Callable[[Digest], Release],
 ) -> Pending:
     """Log every finished evaluation that has no receipt, oldest first.
@@ -100,7 +88,7 @@ def log_pending(
     Args:
         room: the directory with one directory an evaluation.
         tracking_uri: URL of the MLflow server.
-        experiment: name of the experiment.
+        names: the experiment, and where releases are shown.
         release_of: finds a release by its digest; raises a RatchetError when it can't.
 
     Raises:
@@ -115,7 +103,7 @@ def log_pending(
                 log,
                 release_of(log.manifest.release_digest),
                 tracking_uri=tracking_uri,
-                experiment=experiment,
+                names=names,
                 directory=directory,
             )
         except ServerUnavailable:
@@ -124,28 +112,6 @@ def log_pending(
             # One unreadable evaluation must not keep the others from being shown.
             left[directory.name] = str(error)
     return Pending(logged=logged, left=left)
-
-
-def ensure_experiment(client: "MlflowClient", name: str) -> str:
-    """Id of the experiment; made with a note that explains it when it isn't there."""
-    from mlflow.exceptions import MlflowException
-
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return str(client.create_experiment(name, tags=_EXPERIMENT_TAGS))
-        except MlflowException:
-            # Another process made it in between; anything else shows up again right here.
-            found = client.get_experiment_by_name(name)
-            if found is None:
-                raise
-    if found.lifecycle_stage != "active":
-        raise Terminal(
-            f"MLflow's experiment {name!r} was deleted.",
-            next_step=f"Restore it (mlflow experiments restore -x {found.experiment_id}), or "
-            "name another one under mlflow.experiment in configs/services.yaml.",
-        )
-    return str(found.experiment_id)
 
 
 def find_run(client: "MlflowClient", experiment_id: str, evaluation: Digest) -> str | None:
@@ -182,9 +148,11 @@ def run_name(log: EvalLog) -> str:
     return f"{log.manifest.release_label} · {log.manifest.suite_name} · {started:%Y-%m-%d %H:%M}"
 
 
-def _log_run(client: "MlflowClient", experiment_id: str, log: EvalLog, release: Release) -> str:
+def _log_run(
+    client: "MlflowClient", experiment_id: str, log: EvalLog, release: Release, names: Names
+) -> str:
     import pandas as pd
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import LoggedModelInput, Metric, Param
 
     manifest = log.manifest
     started = datetime.fromisoformat(manifest.started_at)
@@ -195,13 +163,20 @@ def _log_run(client: "MlflowClient", experiment_id: str, log: EvalLog, release: 
     )
     run_id = str(run.info.run_id)
     scores = mean_scores(log)
+    # None: the release isn't shown yet, as when it was registered in another ledger.
+    model_id = model_of(client, names, release.digest)
     at = _milliseconds(ended)
     client.log_batch(
         run_id,
-        metrics=[Metric(name, value, at, 0) for name, value in run_metrics(log, scores).items()],
+        metrics=[
+            # Named by its model, a number is on the release's page too.
+            Metric(name, value, at, 0, model_id=model_id, run_id=run_id if model_id else None)
+            for name, value in run_metrics(log, scores).items()
+        ],
         params=[Param(name, value) for name, value in run_params(log, release).items()],
     )
-    client.log_inputs(run_id, datasets=[suite_lineage(log)])
+    models = [LoggedModelInput(model_id)] if model_id else None
+    client.log_inputs(run_id, datasets=[suite_lineage(log)], models=models)
     client.link_prompt_version_to_run(
         run_id, f"prompts:/{registered_name(release.prompt)}/{prompt_version}"
     )

@@ -17,12 +17,14 @@ from tasks.gate.scores import from_log
 from tasks.track.connection import connected
 from tasks.track.decisions import log_decision, log_pending_decisions
 from tasks.track.prompts import ensure_prompt, register_prompt
+from tasks.track.releases import Names
 from tasks.track.runs import EVALUATION_TAG, log_evaluation, log_pending
 from tests.evaluations import make_log, make_release
 
 pytestmark = pytest.mark.integration
 
 EXPERIMENT = "ratchet-test"
+NAMES = Names(experiment=EXPERIMENT, releases="ratchet-test")
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ class Recorded:
             self.logs[number],
             self.releases[number],
             tracking_uri=self.url,
-            experiment=EXPERIMENT,
+            names=NAMES,
             directory=self.directories[number],
         )
 
@@ -155,7 +157,7 @@ def test_a_run_that_a_killed_process_left_behind_is_replaced(mlflow_server, tmp_
     directory = save_log(log, tmp_path)
     arguments = {
         "tracking_uri": mlflow_server.url,
-        "experiment": EXPERIMENT,
+        "names": NAMES,
         "directory": directory,
     }
     run_id = log_evaluation(log, release, **arguments)
@@ -259,7 +261,7 @@ def test_a_deleted_experiment_gives_a_clear_error(mlflow_server, tmp_path):
             log,
             release,
             tracking_uri=mlflow_server.url,
-            experiment="gone",
+            names=replace(NAMES, experiment="gone"),
             directory=save_log(log, tmp_path),
         )
 
@@ -285,7 +287,7 @@ def test_evaluations_wait_while_the_server_is_down_and_are_logged_once_it_is_up(
             raise RegistryError(f"There is no release {digest!r}.")
         return releases[digest]
 
-    arguments = {"tracking_uri": server.url, "experiment": EXPERIMENT, "release_of": find}
+    arguments = {"tracking_uri": server.url, "names": NAMES, "release_of": find}
     with pytest.raises(ServerUnavailable, match="doesn't answer"):
         log_pending(room, **arguments)
     assert not list(room.glob("*/mlflow.json"))
@@ -318,7 +320,7 @@ def test_a_log_with_thousands_of_failures_is_logged_whole(mlflow_server, tmp_pat
         log,
         release,
         tracking_uri=mlflow_server.url,
-        experiment=EXPERIMENT,
+        names=NAMES,
         directory=save_log(log, tmp_path),
     )
     with connected(mlflow_server.url) as client:
