@@ -8,6 +8,7 @@ import typer
 
 from flows.commands.console import Json, print_json, reported, screen, table
 from flows.services import SERVICES, Service, ServiceStatus
+from flows.show import terminal_progress
 from flows.workspace import open_workspace
 
 _COLORS = {
@@ -39,6 +40,12 @@ def up(only: Only = None, as_json: Json = False) -> None:
     with reported():
         workspace = open_workspace()
         rows = start(workspace.project, workspace.home, _say(quiet=as_json), only=_chosen(only))
+        if any(row.service == "mlflow" for row in rows):
+            from flows.steps.track import sync_registry
+
+            # Releases may have moved while it was down.
+            with terminal_progress() as progress:
+                sync_registry(workspace, progress)
         _show(rows, as_json=as_json)
 
 

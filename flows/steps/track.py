@@ -81,8 +81,11 @@ def sync_registry(
         if not compare and _read(receipt) == state:
             return ShownReleases((), {})
         aliases = registry.aliases()
+        releases = [registry.release(row.digest) for row in registry.releases()]
+        if not releases:
+            return ShownReleases((), {})
         shown = show_releases(
-            [registry.release(row.digest) for row in registry.releases()],
+            releases,
             aliases,
             tracking_uri=url,
             names=names,

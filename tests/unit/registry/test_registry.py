@@ -212,6 +212,31 @@ def test_releases_are_listed_with_the_champion_and_the_one_before(registry, rele
     assert [row.previous for row in rows] == [True, False, False, False]
 
 
+def test_aliases_name_what_is_live_what_was_and_what_is_considered(registry, releases):
+    def names():
+        return {alias: digest for alias, digest in registry.aliases().items() if digest}
+
+    first, second, third, fourth = (release.digest for release in releases)
+    assert names() == {"challenger": fourth}
+    promote(registry, releases[0], None)
+    assert names() == {"champion": first}
+    registry.record_decision("d" * 64, verdict="HOLD", challenger=third, champion=first, who="gate")
+    assert names() == {"champion": first, "challenger": third}
+    promote(registry, releases[1], releases[0])
+    assert names() == {"champion": second, "previous": first}
+    registry.rollback(who="me", why="slow")
+    # What was live is a challenger no more.
+    assert names() == {"champion": first}
+
+
+def test_the_head_changes_with_every_event_and_only_then(registry, releases):
+    before = registry.head()
+    registry.register(releases[0], who="again")
+    assert registry.head() == before
+    promote(registry, releases[0], None)
+    assert registry.head().length == before.length + 2
+
+
 def test_recording_again_is_the_same_as_once(registry, releases):
     for _ in range(2):
         decide(registry, releases[0], None)
