@@ -24,7 +24,7 @@ from flows.steps.decide import (
     promote_decided,
     record_decision,
 )
-from flows.steps.evaluate import check, plan_release, test_retrieval
+from flows.steps.evaluate import check, plan_release, require_committed, test_retrieval
 from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
 from flows.steps.judge import refresh_anchor
@@ -85,6 +85,8 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
             release=wanted.label,
             message=f"{wanted.label} is wanted and live: nothing changed, nothing to do.",
         )
+    if promote:
+        require_committed(workspace)
     register_challenger(workspace, wanted)
     if rolled_back := rolled_back_from(workspace, wanted):
         announce("held", wanted, why=rolled_back)

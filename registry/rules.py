@@ -106,8 +106,8 @@ def require_evidence(
             f"Decision {short!r} rests on evaluations of {where}"
             + (" with changes that weren't committed" if found["git_dirty"] else "")
             + "; registry.require_clean expects a clean commit.",
-            next_step="Commit, remove the evaluations from .ratchet/evals and let the gate decide "
-            "anew: ratchet nightly; or override with a reason.",
+            next_step="Commit and let the gate decide anew, from stored calls: ratchet nightly; or "
+            "override with a reason.",
         )
     if any(event.detail.get("decision") == decision.subject for event in moves):
         raise RegistryError(

@@ -390,7 +390,7 @@ class RegistryService(Settings):
 
     url: str | None = None
     """SQLAlchemy URL; null: SQLite below the state directory."""
-    require_clean: bool = False
+    require_clean: bool = True
     """Whether a decision counts only when its evaluations ran on committed code."""
     production_from_staging: bool = False
     """Whether only the release that staging runs goes to production."""

@@ -192,7 +192,8 @@ def _configure(project: SmallProject, endpoint: str | None) -> None:
     (project.root / "configs" / "gate.yaml").unlink()
     project.edit("configs/gate.yaml", **POLICY)
     services = {name: {"port": free_port()} for name in ("vllm", "mlflow", "prefect")}
-    project.edit("configs/services.yaml", **services)
+    # The project is in no git repository.
+    project.edit("configs/services.yaml", registry={"require_clean": False}, **services)
     if endpoint is None:
         return
     project.edit("configs/services.yaml", vllm={"endpoint": endpoint})

@@ -1,6 +1,7 @@
 """Release -> stored evaluation: open the servers, run the plan, keep the log."""
 
 import asyncio
+import shutil
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -15,13 +16,13 @@ from tasks.answer.prompt import load_prompt
 from tasks.answer.release import Release
 from tasks.corpus.document import Document
 from tasks.corpus.snapshot import load_snapshot
-from tasks.digest import Digest
+from tasks.digest import SHORT, Digest
 from tasks.errors import ConfigError, SuiteError
 from tasks.evaluate.log import EvalLog, load_log, save_log
 from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import MeasureContext
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
-from tasks.evaluate.provenance import read_provenance
+from tasks.evaluate.provenance import is_clean, read_provenance
 from tasks.evaluate.retrieval import RetrievalChange, RetrievalSide, compare_retrieval
 from tasks.evaluate.run import EvaluationPlan, Progress, evaluate, plan_evaluation
 from tasks.evaluate.spans import SuiteCheck, check_suite, relocate
@@ -85,7 +86,8 @@ def evaluate_release(workspace: Workspace, release: Release, progress: Progress)
     """Evaluate a registered release, or find that this was done; returns the log's digest.
 
     An evaluation that lost calls, to a server that was away for a while, is made again: only the
-    lost calls are. When the same ones are lost again, it counts.
+    lost calls are. When the same ones are lost again, it counts. Where promotions need committed
+    code, one that was made before the commit is made again, from the calls that are stored.
 
     Raises:
         WrongModel: the server serves another model.
@@ -95,9 +97,15 @@ def evaluate_release(workspace: Workspace, release: Release, progress: Progress)
     """
     room = workspace.home.room("evals")
     plan = _next_attempt(plan_release(workspace, release), room)
-    missing = not (room / plan.digest).is_dir()
-    if missing:
-        save_log(asyncio.run(_evaluate(workspace, plan, progress)), room)
+    directory = room / plan.digest
+    stored = directory.is_dir()
+    made = not stored or _unclean(workspace, load_log(directory))
+    if made:
+        log = asyncio.run(_evaluate(workspace, plan, progress))
+        if stored:
+            # Killed after this, the next run makes it again, from the same calls.
+            shutil.rmtree(directory.rename(room / f".{plan.digest[:SHORT]}.partial-replaced"))
+        save_log(log, room)
     with workspace.registry() as registry:
         registry.record_evaluation(
             plan.digest,
@@ -105,7 +113,7 @@ def evaluate_release(workspace: Workspace, release: Release, progress: Progress)
             suite=plan.suite.digest,
             who=actor(),
             content=evaluation_content(room / plan.digest),
-            made_now=missing,
+            made_now=made,
         )
     return plan.digest
 
@@ -169,6 +177,40 @@ def _next_attempt(plan: EvaluationPlan, room: Path) -> EvaluationPlan:
             break
         plan, before = replace(plan, attempt=plan.attempt + 1), lost
     return plan
+
+
+def _unclean(workspace: Workspace, log: EvalLog) -> bool:
+    """Whether code that was committed since could make a log that may promote."""
+    manifest = log.manifest
+    if not workspace.project.services.registry.require_clean or is_clean(
+        manifest.git_commit, manifest.git_dirty
+    ):
+        return False
+    return read_provenance(workspace.project.root).clean
+
+
+def require_committed(workspace: Workspace) -> None:
+    """Refuse to spend anything on a promotion that the registry wouldn't take.
+
+    Raises:
+        ConfigError: promotions need committed code, and this isn't.
+    """
+    if not workspace.project.services.registry.require_clean:
+        return
+    found = read_provenance(workspace.project.root)
+    if found.clean:
+        return
+    what = (
+        f"differ from commit {found.git_commit[:SHORT]}"
+        if found.git_commit
+        else "belong to no git commit"
+    )
+    raise ConfigError(
+        f"Code, configs/ or data/suites/ in {str(workspace.project.root)!r} {what}; a promotion "
+        "needs what anybody can find again (registry.require_clean).",
+        next_step="Commit them. To only see the verdict: ratchet nightly --no-promote. To promote "
+        "without a commit: require_clean: false in configs/services.yaml.",
+    )
 
 
 async def _evaluate(workspace: Workspace, plan: EvaluationPlan, progress: Progress) -> EvalLog:

@@ -9,6 +9,18 @@ from pathlib import Path
 _PACKAGES = ("faiss-cpu", "ir-measures", "numpy", "ragas", "sentence-transformers", "torch")
 """Packages that a score depends on."""
 
+_DECIDING = (
+    "flows",
+    "tasks",
+    "registry",
+    "configs",
+    "data/suites",
+    "requirements",
+    "pyproject.toml",
+)
+"""What a result depends on beside documents, which have a digest of their own. Changed reports,
+DVC's lock or notes of a developer don't make a result another one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
@@ -16,13 +28,24 @@ class Provenance:
 
     git_commit: str | None
     git_dirty: bool | None
+    """Whether code, configuration or suites differ from the commit."""
     versions: dict[str, str]
+
+    @property
+    def clean(self) -> bool:
+        """Whether anybody can find this code again."""
+        return is_clean(self.git_commit, self.git_dirty)
+
+
+def is_clean(commit: str | None, dirty: bool | None) -> bool:
+    """Whether a record names code that anybody can find again."""
+    return commit is not None and dirty is False
 
 
 def read_provenance(root: Path) -> Provenance:
     """Ask git and the installed packages."""
     commit = _git(root, "rev-parse", "HEAD")
-    status = _git(root, "status", "--porcelain") if commit else None
+    status = _git(root, "status", "--porcelain", "--", *_DECIDING) if commit else None
     return Provenance(
         git_commit=commit,
         git_dirty=None if status is None else bool(status),

@@ -1,5 +1,6 @@
 """The nightly flow on a real Prefect server, with a model whose quality the test decides."""
 
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -289,6 +290,37 @@ def test_a_wrong_setting_stops_the_run_before_anything_is_spent(project, double)
 
 
 @pytest.mark.usefixtures("no_waits")
+def commit_all(project):
+    options = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for arguments in (["init", "-q"], ["add", "."], [*options, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", "-C", str(project.root), *arguments], check=True)
+
+
+def test_where_promotions_need_a_commit_nothing_is_spent_before_it_and_no_call_made_twice_after(
+    project, double
+):
+    project.edit("configs/services.yaml", registry={"require_clean": True})
+    with pytest.raises(ConfigError, match="belong to no git commit"):
+        run(release=FIRST)
+    assert double.requests == []
+
+    _, outcome = run(release=FIRST, promote=False)
+    assert (outcome.verdict, outcome.promoted) == ("PROMOTE", False)
+    calls = len(double.requests)
+
+    commit_all(project)
+    _, outcome = run(release=FIRST)
+    assert (outcome.verdict, outcome.promoted) == ("PROMOTE", True)
+    assert len(double.requests) == calls
+    decided = history(project, "decided")[-1]
+    assert decided.detail["git_dirty"] is False
+
+    write_prompt(project, "answer", PROMPTS["answer"] + " Please.")
+    with pytest.raises(ConfigError, match="differ from commit"):
+        run()
+    assert len(double.requests) == calls
+
+
 def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_decides_anew(
     project, double, monkeypatch
 ):

@@ -12,13 +12,26 @@ def git(root, *arguments):
 
 def test_a_commit_and_whether_files_differ_from_it(tmp_path):
     git(tmp_path, "init", "-q")
-    (tmp_path / "a").write_text("1")
-    git(tmp_path, "add", "a")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "a").write_text("1")
+    git(tmp_path, "add", "configs")
     git(tmp_path, "commit", "-q", "-m", "one")
     clean = read_provenance(tmp_path)
     assert clean.git_commit == git(tmp_path, "rev-parse", "HEAD")
     assert clean.git_dirty is False
-    (tmp_path / "a").write_text("2")
+    assert clean.clean
+    (tmp_path / "configs" / "a").write_text("2")
+    assert read_provenance(tmp_path).git_dirty is True
+    assert not read_provenance(tmp_path).clean
+
+
+def test_a_new_prompt_counts_as_a_difference_and_a_note_of_a_developer_does_not(tmp_path):
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "commit", "-q", "--allow-empty", "-m", "one")
+    (tmp_path / "todo.txt").write_text("buy milk")
+    assert read_provenance(tmp_path).git_dirty is False
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "new.yaml").write_text("1")
     assert read_provenance(tmp_path).git_dirty is True
 
 

@@ -72,6 +72,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
     made.suite(*map(case_line, WORDS))
     made.edit("corpus", sources=[{"kind": "folder", "name": "notes", "path": "data/notes"}])
     made.edit("evaluate", suite="data/suites/small.jsonl", measures=["R@4", "contains"])
+    # It is in no git repository.
+    made.edit("services", registry={"require_clean": False})
     monkeypatch.setenv("RATCHET_PROJECT", str(made.root))
     monkeypatch.setenv("RATCHET_ACTOR", "tester")
     monkeypatch.setenv("COLUMNS", "200")
