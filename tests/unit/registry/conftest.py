@@ -32,9 +32,15 @@ def home(tmp_path: Path, releases: list[Release]) -> Home:
 
 
 @pytest.fixture
-def registry(home: Home, releases: list[Release]) -> Registry:
+def url() -> str | None:
+    """The ledger's database; None: SQLite in the state directory."""
+    return None
+
+
+@pytest.fixture
+def registry(home: Home, releases: list[Release], url: str | None) -> Registry:
     """Four registered releases, none of them live."""
-    registry = Registry(None, home)
+    registry = Registry(url, home)
     for release in releases:
         registry.register(release, who="test")
     return registry
