@@ -1,6 +1,6 @@
 """Releases to promote, and a state directory in which their indexes exist."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from registry import Registry
 from tasks.answer.release import Release
 from tasks.store import Home
 from tests.evaluations import make_release
+from tests.postgres import PostgresServer
 
 MakeRelease = Callable[..., Release]
 
@@ -31,10 +32,19 @@ def home(tmp_path: Path, releases: list[Release]) -> Home:
     return home
 
 
-@pytest.fixture
-def url() -> str | None:
+POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.integration)
+
+
+@pytest.fixture(params=["sqlite", POSTGRESQL])
+def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """The ledger's database; None: SQLite in the state directory."""
-    return None
+    if request.param == "sqlite":
+        yield None
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    database = server.make_database()
+    yield server.url(database)
+    server.drop_database(database)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def waiting(pool: ThreadPoolExecutor, mine: Catalog, work: Callable[[], Any]) ->
         if "BEGIN IMMEDIATE" in statement or "FOR UPDATE" in statement:
             asks.set()
 
-    event.listen(mine._ledger._engine, "before_cursor_execute", listen)
+    event.listen(mine._ledger._database.engine, "before_cursor_execute", listen)
     future = pool.submit(work)
     assert asks.wait(30)
     assert not future.done()
