@@ -1,15 +1,18 @@
 """A URL -> transactions in SQLite or PostgreSQL, and errors that say what to do."""
 
+import os
 import random
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, Pool
 from sqlalchemy.sql import func
 
 from registry.database_errors import explain, has_no_place
@@ -21,7 +24,7 @@ _SECRETS = ("password", "sslpassword")
 
 
 class Database:
-    """Transactions of a database; nothing stays open between two of them.
+    """Transactions of a database, for threads and forked processes too.
 
     Args:
         url: SQLAlchemy URL, of SQLite or PostgreSQL.
@@ -37,6 +40,7 @@ class Database:
         """The URL without its passwords, for messages."""
         with self.explained():
             self.engine = self._open(url)
+        weakref.finalize(self, self.engine.dispose)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -53,9 +57,7 @@ class Database:
         with self.explained(), self._connect() as connection:
             if self.is_postgresql:
                 # Its default shows to each statement what was committed in between.
-                connection.execution_options(
-                    isolation_level="REPEATABLE READ", postgresql_readonly=True
-                )
+                connection.execution_options(isolation_level="REPEATABLE READ")
             else:
                 connection.exec_driver_sql("BEGIN")
             yield connection
@@ -111,11 +113,9 @@ class Database:
             raise ArgumentError(f"not a database URL: {error}") from error
         hidden = {name: value for name, value in parsed.query.items() if name not in _SECRETS}
         self.shown = repr(parsed.set(query=hidden).render_as_string(hide_password=True))
-        # No pool: a connection that outlives its use would be inherited by forked workers.
         if parsed.get_backend_name() == "postgresql":
-            options = {"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "ratchet"}
-            given = {name: value for name, value in options.items() if name not in parsed.query}
-            return create_engine(parsed, poolclass=NullPool, connect_args=given)
+            return _open_postgresql(parsed)
+        # No pool: opening a file costs little, and forked workers must not share a connection.
         engine = create_engine(parsed, poolclass=NullPool)
         if engine.dialect.name != "sqlite":
             raise ArgumentError(f"{engine.dialect.name} is neither SQLite nor PostgreSQL")
@@ -134,3 +134,32 @@ class Database:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _open_postgresql(url: URL) -> Engine:
+    options = {"connect_timeout": _CONNECT_TIMEOUT_S, "application_name": "ratchet"}
+    given = {name: value for name, value in options.items() if name not in url.query}
+    # One connection waits for its next use: to make one takes longer than all that is then asked.
+    # It is tried first, as its server may have been started anew.
+    engine = create_engine(
+        url, pool_size=1, max_overflow=-1, pool_pre_ping=True, connect_args=given
+    )
+    _watch_forks()
+    _ENGINES.add(engine)
+    return engine
+
+
+_ENGINES: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+_INHERITED: list[Pool] = []
+
+
+@cache
+def _watch_forks() -> None:
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def _leave_to_parent() -> None:
+    """Use no connection of the process that this one was forked from, and close none either."""
+    for engine in list(_ENGINES):
+        _INHERITED.append(engine.pool)
+        engine.dispose(close=False)

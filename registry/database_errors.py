@@ -23,7 +23,12 @@ class _Case:
     kind: type[RatchetError] = RegistryError
 
 
-_NO_PLACE = ("too many clients", "connection slots are reserved", "starting up")
+_NO_PLACE = (
+    "too many clients",
+    "too many connections",
+    "connection slots are reserved",
+    "starting up",
+)
 
 _CASES = (
     _Case(
@@ -61,11 +66,18 @@ _CASES = (
         codes=("42501",),
     ),
     _Case(
+        "has no free connection",
+        "Run it again in a while, or raise max_connections of the server.",
+        codes=("53300",),
+        words=_NO_PLACE,
+        kind=ServerUnavailable,
+    ),
+    _Case(
         "doesn't let this user in",
         "Check user and password in registry.url (configs/services.yaml); a password may also be "
         "in PGPASSWORD or in ~/.pgpass.",
         codes=("28",),
-        words=("password authentication failed", "no password supplied", "pg_hba", "role "),
+        words=("password authentication failed", "no password supplied", "pg_hba", 'role "'),
     ),
     _Case(
         "doesn't exist",
@@ -73,13 +85,6 @@ _CASES = (
         "configs/services.yaml.",
         codes=("3D000",),
         words=('" does not exist',),
-    ),
-    _Case(
-        "has no free connection",
-        "Run it again in a while, or raise max_connections of the server.",
-        codes=("53300",),
-        words=_NO_PLACE,
-        kind=ServerUnavailable,
     ),
     _Case(
         "doesn't answer",

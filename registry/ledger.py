@@ -162,8 +162,8 @@ class Ledger:
     ) -> None:
         self._clock = clock
         self._database = Database(url, busy_timeout_s=busy_timeout_s)
-        with self._database.explained():
-            missing = not inspect(self._database.engine).has_table(LOOKS.name)
+        with self.reading() as connection:
+            missing = not inspect(connection).has_table(LOOKS.name)
         if missing:
             with self.writing():
                 pass

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,7 +10,9 @@ from registry import Registry
 from tasks.answer.release import Release
 from tasks.store import Home
 from tests.evaluations import make_release
-from tests.postgres import PostgresServer
+
+if TYPE_CHECKING:
+    from tests.postgres import PostgresServer
 
 MakeRelease = Callable[..., Release]
 
@@ -48,9 +51,9 @@ def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
 
 
 @pytest.fixture
-def registry(home: Home, releases: list[Release], url: str | None) -> Registry:
+def registry(home: Home, releases: list[Release], url: str | None) -> Iterator[Registry]:
     """Four registered releases, none of them live."""
-    registry = Registry(url, home)
-    for release in releases:
-        registry.register(release, who="test")
-    return registry
+    with Registry(url, home) as registry:
+        for release in releases:
+            registry.register(release, who="test")
+        yield registry
