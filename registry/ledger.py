@@ -305,6 +305,13 @@ class Ledger:
             query = query.where(_EVENTS.c.subject == subject)
         return [_event(dict(row)) for row in connection.execute(query).mappings()]
 
+    def damage(self, connection: Connection) -> str | None:
+        """What the database finds wrong in its own file; a server looks after that itself."""
+        if self._database.is_postgresql:
+            return None
+        found = str(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one())
+        return None if found == "ok" else found
+
     def stored(self, connection: Connection) -> list[dict[str, Any]]:
         """Read all events as they are stored, `detail` as text, without trusting any of it."""
         rows = connection.execute(select(_EVENTS).order_by(_EVENTS.c.id))
