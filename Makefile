@@ -37,7 +37,7 @@ format: setup ## Format the code and mend what can be mended by itself
 	@.venv/bin/ruff format .
 
 unit: setup ## Run the tests that need no server; seconds
-	@.venv/bin/pytest tests/unit
+	@.venv/bin/pytest tests/unit -m "not integration"
 
 bench: setup $(if $(NAME),$(PEERS)/made) ## Measure against other packages (NAME=P8), or list what there is
 	@PYTHONPATH=$(PEERS) .venv/bin/python -m benchmarks $(NAME)

@@ -5,6 +5,7 @@ from importlib import import_module
 
 BENCHMARKS = {
     "P8": ("benchmarks.gate_speed", "seconds a decision takes, beside scipy and the peers"),
+    "R1": ("benchmarks.champion", "how long a process takes to learn which release is live"),
     "E1": ("benchmarks.error_rates", "how often each gate promotes what is no better"),
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),
 }

@@ -94,8 +94,9 @@ class Catalog:
         Raises:
             CorruptArtifact: its stored content was changed.
         """
-        digest = self.champion_digest()
-        return None if digest is None else self.release(digest)
+        with self._ledger.reading() as connection:
+            digest = self._ledger.pointer(connection).digest
+            return None if digest is None else self._stored(connection, digest)
 
     def anchor(self) -> Release | None:
         """Give the fixed release that guardrails are held against; None before any promotion.
@@ -106,10 +107,7 @@ class Catalog:
             CorruptArtifact: its stored content was changed.
         """
         with self._ledger.reading() as connection:
-            chosen = self._ledger.events(connection, kinds=["anchored"])
-            moves = self._moves(connection)
-        event = chosen[-1] if chosen else next(iter(moves), None)
-        return None if event is None else self.release(event.subject)
+            return self._anchor(connection)
 
     def previous_digest(self) -> Digest | None:
         """Digest of the release that a plain rollback brings back; None when there is none."""
@@ -151,23 +149,8 @@ class Catalog:
             CorruptArtifact: its stored content was changed.
         """
         digest = self.resolve(name)
-        try:
-            found = self._files.load(digest)
-        except CorruptArtifact:
-            found = None
-        if found is not None:
-            return found
-        # Another machine registered it, or its file was lost: the ledger has the content too.
         with self._ledger.reading() as connection:
-            event = self._ledger.events(connection, kinds=["registered"], subject=digest)[0]
-        release = parse_release(
-            json.dumps(event.detail["release"]).encode(),
-            digest=digest,
-            where=f"ledger event {event.id}",
-        )
-        self._files.path(digest).unlink(missing_ok=True)
-        self._files.save(release)
-        return release
+            return self._stored(connection, digest)
 
     def releases(self) -> list[ReleaseRow]:
         """List registered releases, oldest first."""
@@ -258,7 +241,7 @@ class Catalog:
             if pointer.digest is None:
                 return None
             event = self._why_live(connection, pointer)
-        release = self.release(pointer.digest)
+            release = self._stored(connection, pointer.digest)
         return {
             "digest": pointer.digest,
             "label": release.label,
@@ -269,6 +252,30 @@ class Catalog:
             "index": str(self._home.path("index", release.index_digest)),
             "release": release.model_dump(mode="json"),
         }
+
+    def _stored(self, connection: Connection, digest: Digest) -> Release:
+        """Read a registered release by its whole digest, inside the caller's transaction."""
+        try:
+            found = self._files.load(digest)
+        except CorruptArtifact:
+            found = None
+        if found is not None:
+            return found
+        # Another machine registered it, or its file was lost: the ledger has the content too.
+        event = self._ledger.events(connection, kinds=["registered"], subject=digest)[0]
+        release = parse_release(
+            json.dumps(event.detail["release"]).encode(),
+            digest=digest,
+            where=f"ledger event {event.id}",
+        )
+        self._files.path(digest).unlink(missing_ok=True)
+        self._files.save(release)
+        return release
+
+    def _anchor(self, connection: Connection) -> Release | None:
+        chosen = self._ledger.events(connection, kinds=["anchored"])
+        event = chosen[-1] if chosen else next(iter(self._moves(connection)), None)
+        return None if event is None else self._stored(connection, event.subject)
 
     def _moves(self, connection: Connection, channel: Channel = PRODUCTION) -> list[LedgerEvent]:
         moves = self._ledger.events(connection, kinds=["promoted", "rolled_back"])

@@ -2,17 +2,15 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import (
     Column,
     Connection,
     Double,
-    Engine,
     ForeignKey,
     Integer,
     MetaData,
@@ -21,17 +19,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
-    event,
     func,
     insert,
     inspect,
     select,
     update,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
-from sqlalchemy.pool import NullPool
 
+from registry.database import Database
 from tasks.digest import Digest, digest
 from tasks.errors import PromotionConflict, RegistryError
 
@@ -155,6 +150,7 @@ class Ledger:
 
     Raises:
         RegistryError: the database can't be opened, read or written.
+        ServerUnavailable: its server doesn't answer.
     """
 
     def __init__(
@@ -164,51 +160,37 @@ class Ledger:
         busy_timeout_s: float = 30.0,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._url = url
         self._clock = clock
-        with self._readable():
-            self._engine = _open(url, busy_timeout_s=busy_timeout_s)
-            missing = not inspect(self._engine).has_table(LOOKS.name)
+        self._database = Database(url, busy_timeout_s=busy_timeout_s)
+        with self.reading() as connection:
+            missing = not inspect(connection).has_table(LOOKS.name)
         if missing:
             with self.writing():
                 pass
         with self.reading() as connection:
             self._require_version(connection)
 
-    @property
-    def _shown(self) -> str:
-        return repr(self._engine.url.render_as_string(hide_password=True))
-
     def close(self) -> None:
         """Let go of the database."""
-        self._engine.dispose()
+        self._database.close()
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """Give a connection on which several reads see one state of the database."""
-        with self._readable(), self._engine.connect() as connection:
-            if self._engine.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN")
-            yield connection
+        return self._database.reading()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Give a connection whose changes are kept together when the block ends, or not at all."""
-        with self._readable(), self._engine.connect() as connection:
-            if self._engine.dialect.name == "sqlite":
-                # A transaction that only later turns into a writer fails when another one
-                # wrote in between; IMMEDIATE waits at the start instead.
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+        with self._database.writing() as connection:
             self._make_tables(connection)
             # On servers this row lock is what makes writers wait for each other.
             connection.execute(select(_HEAD).with_for_update()).all()
             yield connection
-            connection.commit()
 
     def _make_tables(self, connection: Connection) -> None:
         if inspect(connection).has_table(LOOKS.name):
             return
-        if connection.dialect.name == "postgresql":
+        if self._database.is_postgresql:
             # There is no row to lock yet, and two sessions can't create the same table at once.
             connection.execute(select(func.pg_advisory_xact_lock(_CREATION_LOCK)))
             if inspect(connection).has_table(LOOKS.name):
@@ -226,18 +208,10 @@ class Ledger:
         version = connection.execute(select(_SCHEMA.c.version)).scalar_one()
         if version != SCHEMA_VERSION:
             raise RegistryError(
-                f"The registry at {self._shown} has schema version {version}; this Ratchet "
-                f"reads version {SCHEMA_VERSION}.",
+                f"The registry at {self._database.shown} has schema version {version}; this "
+                f"Ratchet reads version {SCHEMA_VERSION}.",
                 next_step="Use the Ratchet version that wrote it.",
             )
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except (DBAPIError, ArgumentError, NoSuchModuleError, ImportError) as error:
-            shown = self._shown if hasattr(self, "_engine") else repr(self._url.split("@")[-1])
-            raise _explain(error, shown) from error
 
     def append(
         self,
@@ -249,7 +223,12 @@ class Ledger:
         why: str,
         detail: Mapping[str, Any],
     ) -> LedgerEvent:
-        """Add one event inside the caller's transaction."""
+        """Add one event inside the caller's transaction.
+
+        Raises:
+            RegistryError: a text holds characters that not every database can store.
+        """
+        _require_text(who=who, why=why)
         head = self.head(connection)
         row: dict[str, Any] = {
             "id": head.length + 1,
@@ -326,6 +305,13 @@ class Ledger:
             query = query.where(_EVENTS.c.subject == subject)
         return [_event(dict(row)) for row in connection.execute(query).mappings()]
 
+    def damage(self, connection: Connection) -> str | None:
+        """What the database finds wrong in its own file; a server looks after that itself."""
+        if self._database.is_postgresql:
+            return None
+        found = str(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one())
+        return None if found == "ok" else found
+
     def stored(self, connection: Connection) -> list[dict[str, Any]]:
         """Read all events as they are stored, `detail` as text, without trusting any of it."""
         rows = connection.execute(select(_EVENTS).order_by(_EVENTS.c.id))
@@ -338,48 +324,15 @@ def event_digest(row: Mapping[str, Any]) -> Digest:
     return digest("ledger-event", 1, {name: row[name] for name in names if name != "digest"})
 
 
+def _require_text(**texts: str) -> None:
+    for name, text in texts.items():
+        # Bytes of an argument that aren't UTF-8 come as surrogates, which have no encoding.
+        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
+            raise RegistryError(
+                f"{name} is {text!r}, expected text without NUL and without broken characters.",
+                next_step="Type it again in UTF-8.",
+            )
+
+
 def _event(row: Mapping[str, Any]) -> LedgerEvent:
     return LedgerEvent(**{**row, "detail": json.loads(row["detail"])})
-
-
-def _open(url: str, *, busy_timeout_s: float) -> Engine:
-    # No pool: a connection that outlives its use would be inherited by forked workers.
-    engine = create_engine(url, poolclass=NullPool)
-    if engine.dialect.name != "sqlite":
-        return engine
-    if engine.url.database and not engine.url.query.get("uri"):
-        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:
-        # Python's sqlite3 begins transactions by itself, and too late; here they are explicit.
-        connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout = {int(busy_timeout_s * 1000)}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    return engine
-
-
-def _explain(error: Exception, shown: str) -> RegistryError:
-    reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    if "locked" in reason:
-        return RegistryError(
-            f"The registry at {shown} is locked by another process: {reason}.",
-            next_step="Wait for the other promotion to end, or end the process that holds it.",
-        )
-    if isinstance(error, IntegrityError):
-        return RegistryError(
-            f"The registry at {shown} doesn't fit together: {reason}. Somebody changed it.",
-            next_step="See what doesn't fit: ratchet verify",
-        )
-    if "readonly" in reason or "read-only" in reason:
-        return RegistryError(
-            f"The registry at {shown} can't be written: {reason}.",
-            next_step="Give this user write permission to the file and to its directory.",
-        )
-    return RegistryError(
-        f"The registry at {shown} can't be used: {reason}.",
-        next_step="Check registry.url in configs/services.yaml, and that its server runs.",
-    )

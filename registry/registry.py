@@ -241,7 +241,6 @@ class Registry(AlphaLedger):
             PromotionConflict: the channel runs another release by now.
         """
         digest = self.resolve(challenger)
-        label = self._ready(digest, "promoted")
         if override and not why.strip():
             raise RegistryError(
                 "An override needs a reason, found an empty one.",
@@ -252,6 +251,7 @@ class Registry(AlphaLedger):
             decision = None
             if decision_digest is not None:
                 decision = self._decision(connection, decision_digest)
+            label = self._ready(connection, digest, "promoted")
             if pointer.digest == digest:
                 event = self._why_live(connection, pointer, channel)
                 require_same_promotion(event, decision, override=override)
@@ -335,7 +335,7 @@ class Registry(AlphaLedger):
                     "was.",
                     next_step=f"Promote it instead: ratchet promote {digest[:SHORT]}",
                 )
-            label = self._ready(digest, "rolled back to")
+            label = self._ready(connection, digest, "rolled back to")
             if pointer.digest == digest:
                 event = self._why_live(connection, pointer, channel)
                 return self._unchanged(connection, event, label, channel)
@@ -376,9 +376,16 @@ class Registry(AlphaLedger):
         message = f"{label} is {place(channel)} already, since {event.at}; nothing was changed."
         return Move(False, event, event.subject, self._previous(connection, channel), message)
 
-    def _ready(self, digest: Digest, done: str) -> str:
-        """Label of a release that could serve this minute."""
-        release = self.release(digest)
+    def _ready(self, connection: Connection, digest: Digest, done: str) -> str:
+        """Label of a release that could serve this minute.
+
+        Asked inside the transaction that moves the pointer: `gc` removes inside one too, so an
+        index that is found here is still there when the release is live. Only whether it is there
+        is asked. To read all of its bytes takes seconds, in which nobody could roll back; they were
+        held against its manifest when it was built and are again when it is opened, and
+        `ratchet verify` reads them at any time.
+        """
+        release = self._stored(connection, digest)
         directory = self._home.path("index", release.index_digest)
         if not directory.is_dir():
             raise RegistryError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
+from sqlalchemy import Connection
 
 from registry.catalog import Catalog
 from registry.ledger import CHANNELS, PRODUCTION, Channel, LedgerEvent
@@ -69,37 +70,49 @@ class Retention(Catalog):
             CorruptArtifact: the content of a kept release was changed, in its file and in the
                 ledger: what it needs isn't known, so nothing is removed.
         """
-        needed, kept = self._needed(keep)
+        with self._ledger.reading() as connection:
+            needed, kept = self._needed(connection, keep)
         return RetentionPlan(kept, tuple(self._unneeded(needed, set(kept), min_age_s)))
 
     def remove(self, *, keep: int = 5, min_age_s: float = DAY_S) -> RetentionPlan:
         """Remove what `plan` finds, and say what it was.
 
-        Nothing can be promoted or rolled back between looking and removing: what is removed gets
+        Nothing can be promoted or rolled back between deciding and removing: what is removed gets
         another name while the ledger is locked. Killed after that, the next call removes the rest.
+        Sizes are counted before, as that may take long: meanwhile a rollback needn't wait.
 
         Raises:
             CorruptArtifact: as `plan`.
             RegistryError: the ledger can't be locked; nothing was removed.
         """
-        with self._ledger.writing():
-            plan = self.plan(keep=keep, min_age_s=min_age_s)
-            gone = [path for thing in plan.unneeded if (path := _set_aside(thing)) is not None]
-        for path in gone:
+        seen = self.plan(keep=keep, min_age_s=min_age_s).unneeded
+        gone: list[tuple[StoredThing, Path]] = []
+        with self._ledger.writing() as connection:
+            needed, kept = self._needed(connection, keep)
+            for thing in seen:
+                if not thing.partial and _in_use(
+                    thing.room, thing.path, needed, set(kept), min_age_s
+                ):
+                    continue
+                if (path := _set_aside(thing)) is not None:
+                    gone.append((thing, path))
+        for _, path in gone:
             shutil.rmtree(path, ignore_errors=True)
-        return plan
+        return RetentionPlan(kept, tuple(thing for thing, _ in gone))
 
-    def _needed(self, keep: int) -> tuple[dict[Room, set[str]], dict[Digest, tuple[str, ...]]]:
-        events = self.history()
+    def _needed(
+        self, connection: Connection, keep: int
+    ) -> tuple[dict[Room, set[str]], dict[Digest, tuple[str, ...]]]:
+        events = self._ledger.events(connection)
         opened = open_decisions(events)
         reasons: dict[Digest, list[str]] = {}
-        for digest, reason in self._reasons(events, opened, keep):
+        for digest, reason in self._reasons(connection, events, opened, keep):
             found = reasons.setdefault(digest, [])
             if reason not in found:
                 found.append(reason)
         needed: dict[Room, set[str]] = {room: set() for room in ROOMS}
         for digest in reasons:
-            release = self.release(digest)
+            release = self._stored(connection, digest)
             needed["index"].add(release.index_digest)
             needed["corpus"].add(release.corpus_digest)
             if newest := newest_evaluation(events, digest, self._home):
@@ -124,12 +137,16 @@ class Retention(Catalog):
         return needed, {digest: tuple(words) for digest, words in reasons.items()}
 
     def _reasons(
-        self, events: Sequence[LedgerEvent], opened: Sequence[LedgerEvent], keep: int
+        self,
+        connection: Connection,
+        events: Sequence[LedgerEvent],
+        opened: Sequence[LedgerEvent],
+        keep: int,
     ) -> Iterator[tuple[Digest, str]]:
         for channel in CHANNELS:
-            if live := self.channel_digest(channel):
+            if live := self._ledger.pointer(connection, channel).digest:
                 yield live, "champion" if channel == PRODUCTION else f"on {channel}"
-        if previous := self.previous_digest():
+        if previous := self._previous(connection):
             yield previous, "previous champion"
         for channel in CHANNELS:
             where = "champions" if channel == PRODUCTION else f"on {channel}"
@@ -139,7 +156,7 @@ class Retention(Catalog):
             yield event.detail["challenger"], f"open decision {event.subject[:SHORT]}"
             if event.detail["champion"]:
                 yield event.detail["champion"], f"open decision {event.subject[:SHORT]}"
-        if anchor := self.anchor():
+        if anchor := self._anchor(connection):
             yield anchor.digest, "anchor"
 
     def _unneeded(
@@ -153,11 +170,8 @@ class Retention(Catalog):
                     if dead:
                         yield StoredThing(room, path.name, path, _size(path), partial=True)
                     continue
-                if path.name in needed[room] or now - path.stat().st_mtime < min_age_s:
-                    continue
-                if room == "repeats" and _release_of(path) in kept:
-                    continue
-                yield StoredThing(room, path.name, path, _size(path))
+                if not _in_use(room, path, needed, kept, min_age_s):
+                    yield StoredThing(room, path.name, path, _size(path))
 
 
 def last_champions(events: Iterable[LedgerEvent], channel: Channel = PRODUCTION) -> list[Digest]:
@@ -214,6 +228,23 @@ def _directories(room: Path) -> list[Path]:
     if not room.is_dir():
         return []
     return sorted(path for path in room.iterdir() if path.is_dir() and not path.is_symlink())
+
+
+def _in_use(
+    room: Room,
+    path: Path,
+    needed: Mapping[Room, set[str]],
+    kept: set[Digest],
+    min_age_s: float,
+) -> bool:
+    """Whether a whole directory must stay; False too when it is gone already."""
+    if path.name in needed[room]:
+        return True
+    try:
+        young = time.time() - path.stat().st_mtime < min_age_s
+    except FileNotFoundError:
+        return False
+    return young or (room == "repeats" and _release_of(path) in kept)
 
 
 def _set_aside(thing: StoredThing) -> Path | None:

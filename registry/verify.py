@@ -13,11 +13,11 @@ from registry.releases import ReleaseFiles, parse_release
 from tasks.digest import SHORT, Digest, digest, file_digest
 from tasks.errors import CorruptArtifact
 from tasks.evaluate.log import load_log
-from tasks.gate.decision import load_decision
+from tasks.gate.decision import GateDecision, load_decision
 from tasks.gate.jsonl import write_scores
 from tasks.gate.scores import from_log
 from tasks.index.version import check_files, load_version
-from tasks.store import Home
+from tasks.store import Home, json_text
 
 Thing = Literal["event", "chain", "pointer", "look", "release", "index", "evaluation", "decision"]
 
@@ -86,6 +86,7 @@ def verify_ledger(ledger: Ledger, connection: Connection) -> tuple[Verification,
     """
     checked: dict[str, int] = {}
     try:
+        _check_storage(ledger, connection)
         checked["events"] = _check_chain(ledger, connection)
         events = ledger.events(connection)
         checked["pointers"] = _check_pointers(ledger.pointers(connection), events)
@@ -116,6 +117,12 @@ def verify_contents(
     except _DoesNotFitError as error:
         return Verification(counts, error.misfit)
     return Verification(counts)
+
+
+def _check_storage(ledger: Ledger, connection: Connection) -> None:
+    """Ask the database whether its file is whole: a wrong search tree hides rows from queries."""
+    if problem := ledger.damage(connection):
+        raise _DoesNotFitError("chain", "storage", f"The database's file is damaged: {problem}.")
 
 
 def _check_chain(ledger: Ledger, connection: Connection) -> int:
@@ -149,6 +156,11 @@ def _check_chain(ledger: Ledger, connection: Connection) -> int:
 
 def _check_event(row: dict[str, Any], previous: Digest) -> None:
     number = row["id"]
+    wrong = [name for name, value in row.items() if name != "id" and not isinstance(value, str)]
+    if wrong:
+        raise _DoesNotFitError(
+            "event", str(number), f"Event {number} was changed: {wrong[0]} isn't text any more."
+        )
     what = f"Event {number} ({row['kind']} of {row['subject'][:SHORT]!r} at {row['at']})"
     found = event_digest(row)
     if found != row["digest"]:
@@ -242,10 +254,20 @@ def _check_releases(files: ReleaseFiles, events: Sequence[LedgerEvent]) -> Itera
                 digest=event.subject,
                 where=f"ledger event {event.id}",
             )
-            files.load(event.subject)
+            if files.load(event.subject) is not None:
+                _check_release_file(files.path(event.subject), event)
         except CorruptArtifact as error:
             raise _damaged("release", event.subject, error) from error
         yield event.subject
+
+
+def _check_release_file(path: Path, event: LedgerEvent) -> None:
+    # Its digest names the release; its file also has what only describes that.
+    if path.read_bytes() != json_text(event.detail["release"]).encode():
+        raise CorruptArtifact(
+            f"{path} isn't what event {event.id} registered.",
+            next_step=f"Remove {path}; the ledger holds its content too and restores it.",
+        )
 
 
 def _check_indexes(home: Home, events: Sequence[LedgerEvent]) -> Iterator[Digest]:
@@ -292,6 +314,7 @@ def _check_decisions(home: Home, events: Sequence[LedgerEvent]) -> Iterator[Dige
             continue
         try:
             decision = load_decision(directory)
+            _check_decision_file(directory / "decision.json", decision)
             for side, log, scores in (
                 ("champion", decision.champion_log, decision.champion_scores),
                 ("challenger", decision.challenger_log, decision.challenger_scores),
@@ -312,6 +335,14 @@ def _check_decisions(home: Home, events: Sequence[LedgerEvent]) -> Iterator[Dige
             },
         )
         yield event.subject
+
+
+def _check_decision_file(path: Path, decision: GateDecision) -> None:
+    if path.read_bytes() != decision.to_bytes():
+        raise CorruptArtifact(
+            f"{path} was changed after it was written, in nothing that counts.",
+            next_step=_DECIDE_AGAIN,
+        )
 
 
 def _check_scores(path: Path, evaluation: Path, decided_on: Digest) -> None:

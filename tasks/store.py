@@ -60,8 +60,13 @@ def write_atomic(path: Path, content: str | bytes) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON atomically; NaN is refused."""
+    write_atomic(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """The one readable JSON text of some content: what `write_json` writes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_atomic(path, text + "\n")
+    return text + "\n"
 
 
 @contextmanager

@@ -18,14 +18,14 @@ from tasks.index.embed import Embedder, Vectors
 from tasks.index.version import (
     DOCUMENTS,
     FAISS,
-    MANIFEST,
     VECTORS,
     IndexVersion,
     check_files,
     index_digest,
     load_version,
+    save_version,
 )
-from tasks.store import new_directory, write_json
+from tasks.store import new_directory
 
 __all__ = ["BuildReport", "build_index", "index_digest"]
 
@@ -131,7 +131,7 @@ def build_index(
                 if path.is_file()
             },
         )
-        write_json(partial / MANIFEST, version.model_dump(mode="json"))
+        save_version(partial, version)
         _validate(partial, vectors)
     return BuildReport(version, final, len(missing), len(chunks) - len(missing), diff)
 

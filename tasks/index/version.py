@@ -1,16 +1,16 @@
 """What one immutable index version is made of, and how it is named."""
 
+import json
 from pathlib import Path
 from typing import Literal
-
-from pydantic import ValidationError
 
 from tasks.config import Chunking, Settings
 from tasks.corpus.chunk import CHUNKING_VERSION
 from tasks.digest import Digest, digest, file_digest
 from tasks.errors import CorruptArtifact
+from tasks.store import json_text, write_atomic
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 """Bumped when an equal corpus, chunking and embedding model give another index."""
 
 MANIFEST = "manifest.json"
@@ -60,18 +60,34 @@ def load_version(directory: Path) -> IndexVersion:
     """Read an index's manifest and check that it names itself; other files aren't touched.
 
     Raises:
-        CorruptArtifact: the manifest is missing, malformed, or belongs to another index.
+        CorruptArtifact: the manifest is missing, malformed, belongs to another index, or has any
+            other byte than what `save_version` wrote.
     """
     try:
-        version = IndexVersion.model_validate_json((directory / MANIFEST).read_bytes())
-    except (OSError, ValidationError) as error:
+        text = (directory / MANIFEST).read_bytes()
+        fields = json.loads(text)
+        fields.pop("content")
+        version = IndexVersion.model_validate(fields)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         raise corrupt(directory, f"{MANIFEST} can't be read: {error}") from error
     named = index_digest(
         version.corpus_digest, version.chunking, version.embedding_digest, version.kind
     )
     if not named == version.digest == directory.name:
         raise corrupt(directory, f"{MANIFEST} describes {named[:12]} and says {version.digest!r}")
+    if text != _manifest(version):
+        raise corrupt(directory, f"{MANIFEST} was changed after the index was built")
     return version
+
+
+def save_version(directory: Path, version: IndexVersion) -> None:
+    """Write an index's manifest, with a digest of all that it says."""
+    write_atomic(directory / MANIFEST, _manifest(version))
+
+
+def _manifest(version: IndexVersion) -> bytes:
+    fields = version.model_dump(mode="json")
+    return json_text(fields | {"content": digest("index-manifest", 1, fields)}).encode()
 
 
 def check_files(directory: Path, version: IndexVersion) -> None:

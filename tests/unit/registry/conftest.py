@@ -1,7 +1,8 @@
 """Releases to promote, and a state directory in which their indexes exist."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -9,6 +10,9 @@ from registry import Registry
 from tasks.answer.release import Release
 from tasks.store import Home
 from tests.evaluations import make_release
+
+if TYPE_CHECKING:
+    from tests.postgres import PostgresServer
 
 MakeRelease = Callable[..., Release]
 
@@ -31,10 +35,25 @@ def home(tmp_path: Path, releases: list[Release]) -> Home:
     return home
 
 
+POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.integration)
+
+
+@pytest.fixture(params=["sqlite", POSTGRESQL])
+def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The ledger's database; None: SQLite in the state directory."""
+    if request.param == "sqlite":
+        yield None
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    database = server.make_database()
+    yield server.url(database)
+    server.drop_database(database)
+
+
 @pytest.fixture
-def registry(home: Home, releases: list[Release]) -> Registry:
+def registry(home: Home, releases: list[Release], url: str | None) -> Iterator[Registry]:
     """Four registered releases, none of them live."""
-    registry = Registry(None, home)
-    for release in releases:
-        registry.register(release, who="test")
-    return registry
+    with Registry(url, home) as registry:
+        for release in releases:
+            registry.register(release, who="test")
+        yield registry

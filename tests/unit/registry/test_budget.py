@@ -3,17 +3,18 @@
 import multiprocessing
 import os
 import signal
-import sqlite3
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import pytest
+from sqlalchemy import inspect
 
 from registry import LookId, Registry
 from tasks.digest import text_digest
 from tasks.errors import RegistryError
 from tasks.gate.spending import alpha_of, look_at
 from tests.evaluations import make_release
+from tests.unit.registry.databases import change, inside
 
 SUITE, JUDGE = text_digest("suite"), text_digest("judge")
 NEW, OLD = make_release(0).digest, make_release(1).digest
@@ -67,11 +68,11 @@ def test_history_says_what_was_spent_on_what_by_whom(registry):
     assert event.why == f"look 1 at suite {SUITE[:12]} by judge {JUDGE[:12]}"
 
 
-def test_the_same_evidence_gets_its_look_back_and_spends_nothing(registry, home):
+def test_the_same_evidence_gets_its_look_back_and_spends_nothing(registry, home, url):
     first = spend(registry, "a")
     spend(registry, "b")
     registry.close()
-    with Registry(None, home) as another:
+    with Registry(url, home) as another:
         assert spend(another, "a", who="somebody else") == first
         assert len(spent_events(another)) == 2
 
@@ -112,14 +113,14 @@ def test_a_look_that_was_decided_comes_back_with_its_decision(registry):
     assert event.detail["look"] == {"suite": SUITE, "judge": JUDGE, "number": 1}
 
 
-def die_after_spending(home):
-    spend(Registry(None, home))
+def die_after_spending(url, home):
+    spend(Registry(url, home))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.integration
-def test_a_process_that_dies_before_it_decides_finds_its_look_again(registry, home):
-    child = SPAWN.Process(target=die_after_spending, args=(home,))
+def test_a_process_that_dies_before_it_decides_finds_its_look_again(registry, home, url):
+    child = SPAWN.Process(target=die_after_spending, args=(url, home))
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
@@ -215,16 +216,14 @@ def test_a_look_at_an_unregistered_release_is_refused(registry):
     assert spent_events(registry) == []
 
 
-def test_a_registry_of_another_version_is_refused_and_left_as_it_is(registry, home):
+def test_a_registry_of_another_version_is_refused_and_left_as_it_is(registry, home, url):
     registry.close()
-    with sqlite3.connect(home.path("registry.db")) as connection:
-        connection.execute("DROP TABLE looks")
-        connection.execute("UPDATE ratchet_schema SET version = 0")
+    change(url, home, "DROP TABLE looks")
+    change(url, home, "UPDATE ratchet_schema SET version = 0")
     with pytest.raises(RegistryError, match="schema version 0"):
-        Registry(None, home)
-    with sqlite3.connect(home.path("registry.db")) as connection:
-        tables = connection.execute("SELECT name FROM sqlite_master").fetchall()
-    assert ("looks",) not in tables
+        Registry(url, home)
+    with inside(url, home) as connection:
+        assert not inspect(connection).has_table("looks")
 
 
 def wait_for_all(barrier):
@@ -233,25 +232,25 @@ def wait_for_all(barrier):
     start = barrier.wait
 
 
-def spend_all(home, names):
-    with Registry(None, home) as registry:
+def spend_all(url, home, names):
+    with Registry(url, home) as registry:
         start()
         return [spend(registry, name) for name in names]
 
 
-def in_processes(home, names):
+def in_processes(url, home, names):
     """Let processes spend at the same time, each for its own names."""
     workers = ProcessPoolExecutor(
         len(names), SPAWN, initializer=wait_for_all, initargs=(SPAWN.Barrier(len(names)),)
     )
     with workers:
-        return list(workers.map(partial(spend_all, home), names))
+        return list(workers.map(partial(spend_all, url, home), names))
 
 
 @pytest.mark.integration
-def test_gates_at_the_same_time_never_spend_the_same_look(registry, home):
+def test_gates_at_the_same_time_never_spend_the_same_look(registry, home, url):
     names = [[f"{gate} {night}" for night in range(EACH)] for gate in range(PROCESSES)]
-    found = in_processes(home, names)
+    found = in_processes(url, home, names)
     numbers = [spent.look.number for looks in found for spent in looks]
     assert sorted(numbers) == list(range(1, PROCESSES * EACH + 1))
     budget = registry.budget(SUITE, JUDGE, rule="inverse_square", alpha=0.05)
@@ -261,8 +260,8 @@ def test_gates_at_the_same_time_never_spend_the_same_look(registry, home):
 
 
 @pytest.mark.integration
-def test_gates_with_the_same_evidence_at_the_same_time_share_one_look(registry, home):
-    found = in_processes(home, [["the same"]] * PROCESSES)
+def test_gates_with_the_same_evidence_at_the_same_time_share_one_look(registry, home, url):
+    found = in_processes(url, home, [["the same"]] * PROCESSES)
     assert all(looks == found[0] for looks in found)
     assert len(spent_events(registry)) == 1
     assert found[0][0].look.number == 1

@@ -112,9 +112,9 @@ def test_a_promotion_is_a_small_commit(registry, releases, path, lock):
     assert status.stdout.split() == ["M", "deploy/champion.yaml"]
 
 
-def test_many_at_once_leave_the_champion_of_now(registry, releases, home, path, lock):
+def test_many_at_once_leave_the_champion_of_now(registry, releases, home, url, path, lock):
     def move(number: int) -> None:
-        with Registry(None, home) as mine:
+        with Registry(url, home) as mine:
             mine.promote(
                 releases[number].digest,
                 expected_champion=mine.champion_digest(),

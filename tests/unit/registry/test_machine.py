@@ -15,12 +15,14 @@ from registry.verify import verify_ledger
 from tasks.digest import text_digest
 from tasks.errors import PromotionConflict, RegistryError
 from tasks.store import Home
+from tests.unit.registry.conftest import POSTGRESQL
 
 NUMBERS = st.integers(0, 3)
 
 
 class RegistryMachine(RuleBasedStateMachine):
     make_release = None
+    make_url = None
 
     @initialize()
     def start(self):
@@ -29,7 +31,8 @@ class RegistryMachine(RuleBasedStateMachine):
         self.releases = [type(self).make_release(number) for number in range(4)]
         for release in self.releases:
             self.home.path("index", release.index_digest).mkdir(parents=True)
-        self.registry = Registry(None, self.home)
+        self.url = type(self).make_url()
+        self.registry = Registry(self.url, self.home)
         self.registered = set()
         self.decided = set()
         self.used = set()
@@ -129,7 +132,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule()
     def open_again(self):
         self.registry.close()
-        self.registry = Registry(None, self.home)
+        self.registry = Registry(self.url, self.home)
 
     @rule(content=st.sampled_from([None, "", "{", '{"digest": "x"}']))
     def die_before_the_view_was_written(self, content):
@@ -183,10 +186,21 @@ class RegistryMachine(RuleBasedStateMachine):
         self.length = len(history)
 
 
-@pytest.fixture(scope="module")
-def machine(make_release):
+@pytest.fixture(params=["sqlite", POSTGRESQL])
+def machine(request, make_release):
+    made = []
+
+    def make_url():
+        if request.param == "sqlite":
+            return None
+        made.append(request.getfixturevalue("postgres").make_database())
+        return request.getfixturevalue("postgres").url(made[-1])
+
     RegistryMachine.make_release = staticmethod(make_release)
-    return RegistryMachine
+    RegistryMachine.make_url = staticmethod(make_url)
+    yield RegistryMachine
+    for name in made:
+        request.getfixturevalue("postgres").drop_database(name)
 
 
 def test_any_order_of_events_leaves_one_whole_champion(machine):

@@ -41,15 +41,15 @@ def promote(registry, challenger, expected=None, decision=None, **options):
 
 
 @pytest.fixture
-def strict(registry, home):
+def strict(registry, home, url):
     """The same registry where decisions must come from committed code."""
-    return Registry(None, home, rules=PromotionRules(require_clean=True))
+    return Registry(url, home, rules=PromotionRules(require_clean=True))
 
 
 @pytest.fixture
-def staged(registry, home):
+def staged(registry, home, url):
     """The same registry where production takes only what staging runs."""
-    return Registry(None, home, rules=PromotionRules(production_from_staging=True))
+    return Registry(url, home, rules=PromotionRules(production_from_staging=True))
 
 
 def test_a_decision_holds_its_suite_its_policy_and_the_code_behind_it(registry, releases):

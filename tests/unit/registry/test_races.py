@@ -12,7 +12,7 @@ import pytest
 from registry import Registry
 from registry.verify import verify_ledger
 from tasks.digest import text_digest
-from tasks.errors import PromotionConflict, RegistryError
+from tasks.errors import PromotionConflict, RatchetError, RegistryError
 
 FORK = multiprocessing.get_context("fork")
 
@@ -25,8 +25,8 @@ def decide(registry, challenger, champion):
     return digest
 
 
-def promote(home, challenger, champion, decision, channel="production"):
-    with Registry(None, home) as registry:
+def promote(url, home, challenger, champion, decision, channel="production"):
+    with Registry(url, home) as registry:
         return registry.promote(
             challenger,
             expected_champion=champion,
@@ -37,19 +37,28 @@ def promote(home, challenger, champion, decision, channel="production"):
         )
 
 
-def race(home, start, outcomes, *promotion):
+def roll_back(url, home, target):
+    with Registry(url, home) as registry:
+        return registry.rollback(target, who=str(os.getpid()), why="worse")
+
+
+def race(url, home, start, outcomes, *promotion):
     start.wait()
     try:
-        outcomes.put("won" if promote(home, *promotion).changed else "same")
+        outcomes.put("won" if promote(url, home, *promotion).changed else "same")
     except PromotionConflict:
         outcomes.put("lost")
     except RegistryError:
         outcomes.put("refused")
+    except RatchetError as error:
+        outcomes.put(f"failed: {error.message}")
 
 
-def run_all(arguments, home):
+def run_all(arguments, url, home):
     start, outcomes = FORK.Event(), FORK.SimpleQueue()
-    racers = [FORK.Process(target=race, args=(home, start, outcomes, *each)) for each in arguments]
+    racers = [
+        FORK.Process(target=race, args=(url, home, start, outcomes, *each)) for each in arguments
+    ]
     for racer in racers:
         racer.start()
     start.set()
@@ -58,6 +67,12 @@ def run_all(arguments, home):
         racer.join()
         assert racer.exitcode == 0
     return found
+
+
+def require_whole_ledger(registry):
+    with registry._ledger.reading() as connection:
+        found, _ = verify_ledger(registry._ledger, connection)
+    assert found.fits, found.misfit
 
 
 @pytest.fixture
@@ -69,14 +84,14 @@ def first(registry, releases):
 
 
 @pytest.mark.integration
-def test_of_twenty_promotions_at_once_exactly_one_wins(registry, home, first, make_release):
-    challengers = [make_release(number) for number in range(10, 30)]
+def test_of_a_hundred_promotions_at_once_exactly_one_wins(registry, home, url, first, make_release):
+    challengers = [make_release(number) for number in range(10, 110)]
     for challenger in challengers:
         home.path("index", challenger.index_digest).mkdir()
         registry.register(challenger, who="test")
     arguments = [(c.digest, first, decide(registry, c.digest, first)) for c in challengers]
-    outcomes = run_all(arguments, home)
-    assert sorted(outcomes) == ["lost"] * 19 + ["won"]
+    outcomes = run_all(arguments, url, home)
+    assert sorted(outcomes) == ["lost"] * 99 + ["won"]
     promoted = [event for event in registry.history() if event.kind == "promoted"]
     assert len(promoted) == 2
     assert registry.champion_digest() == promoted[-1].subject
@@ -85,7 +100,7 @@ def test_of_twenty_promotions_at_once_exactly_one_wins(registry, home, first, ma
 
 @pytest.mark.integration
 def test_promotions_at_once_to_two_channels_have_one_winner_each_and_one_chain(
-    registry, home, first, releases
+    registry, home, url, first, releases
 ):
     registry.promote(
         first, expected_champion=None, who="me", why="1", override=True, channel="staging"
@@ -98,21 +113,19 @@ def test_promotions_at_once_to_two_channels_have_one_winner_each_and_one_chain(
     before = len(registry.history())
     # Staging needs a decision against the champion of that moment: once production has moved,
     # nothing that was decided against the former one goes to staging.
-    outcomes = run_all(arguments, home)
+    outcomes = run_all(arguments, url, home)
     moves = registry.history()[before:]
     assert sum(event.detail["channel"] == "production" for event in moves) == 1
     assert sum(event.detail["channel"] == "staging" for event in moves) <= 1
     assert outcomes.count("won") == len(moves)
-    with registry._ledger.reading() as connection:
-        found, _ = verify_ledger(registry._ledger, connection)
-    assert found.fits, found.misfit
+    require_whole_ledger(registry)
 
 
 @pytest.mark.integration
-def test_the_same_promotion_twenty_times_at_once_is_done_once(registry, home, first, releases):
+def test_the_same_promotion_twenty_times_at_once_is_done_once(registry, home, url, first, releases):
     challenger = releases[1].digest
     decision = decide(registry, challenger, first)
-    outcomes = run_all([(challenger, first, decision)] * 20, home)
+    outcomes = run_all([(challenger, first, decision)] * 20, url, home)
     assert sorted(outcomes) == ["same"] * 19 + ["won"]
     assert len([event for event in registry.history() if event.kind == "promoted"]) == 2
 
@@ -135,55 +148,89 @@ def die_at(call, function):
     return count
 
 
-def count_calls(outcome, *arguments):
-    outcome.put(die_at(0, lambda: promote(*arguments)))
+@pytest.mark.integration
+def test_whoever_reads_while_others_promote_sees_one_state(registry, home, url, first, releases):
+    stop = FORK.Event()
+    moving = FORK.Process(target=move_until, args=(url, home, stop, [r.digest for r in releases]))
+    moving.start()
+    try:
+        for _ in range(60):
+            require_whole_ledger(registry)
+    finally:
+        stop.set()
+        moving.join()
+    assert moving.exitcode == 0
+    assert len(registry.history()) > 10
+
+
+def move_until(url, home, stop, digests):
+    with Registry(url, home) as registry:
+        while not stop.is_set():
+            live = registry.champion_digest()
+            after = digests[(digests.index(live) + 1) % len(digests)]
+            registry.promote(after, expected_champion=live, who="me", why="x", override=True)
+
+
+KILLS = 100
 
 
 @pytest.mark.integration
-def test_a_promotion_killed_anywhere_leaves_one_whole_champion(registry, home, releases):
-    registry.promote(
-        releases[0].digest, expected_champion=None, who="me", why="first", override=True
-    )
-    outcome = FORK.SimpleQueue()
-    arguments = (home, releases[1].digest, releases[0].digest)
-    arguments += (decide(registry, *arguments[1:]),)
-    child = FORK.Process(target=count_calls, args=(outcome, *arguments))
-    child.start()
-    calls = outcome.get()
-    child.join()
+@pytest.mark.parametrize("what", ["promotion", "rollback"])
+def test_a_move_killed_anywhere_leaves_one_whole_champion(registry, home, url, releases, what):
+    digests = [release.digest for release in releases]
+    for digest in digests:
+        registry.promote(
+            digest,
+            expected_champion=registry.champion_digest(),
+            who="me",
+            why="first",
+            override=True,
+        )
+    before = digests[-1]
 
-    chance = random.Random(0)
-    # Half of the points are in the last tenth, where the commit and the view are.
-    points = [chance.randrange(1, calls) for _ in range(8)]
-    points += [chance.randrange(calls * 9 // 10, calls) for _ in range(8)]
-    before = releases[1].digest
-    seen = set()
-    for trial, point in enumerate(sorted(points)):
-        after = releases[2 + trial % 2].digest
-        if after == before:
-            after = releases[1].digest
+    def prepare(trial):
+        """The next move, as a function of nothing, and where it goes."""
+        after = digests[trial % 3] if digests[trial % 3] != before else digests[3]
+        if what == "rollback":
+            return after, lambda: roll_back(url, home, after)
         decision = text_digest(f"trial {trial}")
         registry.record_decision(
             decision, verdict="PROMOTE", challenger=after, champion=before, who="gate"
         )
-        arguments = (home, after, before, decision)
-        child = FORK.Process(target=die_at, args=(point, lambda args=arguments: promote(*args)))
+        return after, lambda: promote(url, home, after, before, decision)
+
+    after, move = prepare(0)
+    calls, before = die_at(0, move), after
+    chance = random.Random(0)
+    kills, trial, seen = 0, 0, set()
+    while kills < KILLS:
+        trial += 1
+        after, move = prepare(trial)
+        length = len(registry.history())
+        # Half of the points are in the last quarter, where the commit and the view are.
+        share = chance.random() if trial % 2 else 0.75 + 0.25 * chance.random()
+        child = FORK.Process(target=die_at, args=(1 + int(share * calls), move))
         child.start()
         child.join()
         assert child.exitcode in (-signal.SIGKILL, 0)
-
-        with Registry(None, home) as opened:
+        kills += child.exitcode != 0
+        with registry._ledger.writing():
+            # A server may still be about to keep what the dead process asked it to keep.
+            pass
+        with Registry(url, home) as opened:
             champion = opened.champion()
             assert champion.digest in (before, after)
-            assert json.loads(opened.view.read_text())["release"] == champion.model_dump(
-                mode="json"
-            )
-            seen.add(champion.digest == after)
-        again = promote(*arguments)
-        assert again.changed == (champion.digest == before)
-        with Registry(None, home) as opened:
-            assert opened.champion_digest() == after
-            moves = [e for e in opened.history() if e.detail.get("decision") == decision]
-            assert len(moves) == 1
+            view = json.loads(opened.view.read_text())
+            assert view["release"] == champion.model_dump(mode="json")
+            require_whole_ledger(opened)
+            moved = champion.digest == after
+            assert len(opened.history()) == length + moved
+        seen.add(moved)
+        again = die_at(0, move)
+        if not moved:
+            # It takes longer with each event.
+            calls = again
+        assert registry.champion_digest() == after
+        assert len(registry.history()) == length + 1
         before = after
     assert seen == {True, False}

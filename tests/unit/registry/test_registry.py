@@ -1,6 +1,5 @@
 import json
 import shutil
-import sqlite3
 
 import pytest
 
@@ -260,22 +259,22 @@ def test_a_decision_about_an_unregistered_release_is_refused(registry, make_rele
         decide(registry, stranger, None)
 
 
-def test_what_was_written_is_there_for_the_next_process(registry, releases, home):
+def test_what_was_written_is_there_for_the_next_process(registry, releases, home, url):
     promote(registry, releases[0], None)
     registry.close()
-    with Registry(None, home) as again:
+    with Registry(url, home) as again:
         assert again.champion() == releases[0]
         assert again.history() == registry.history()
 
 
-def test_opening_repairs_a_view_that_a_killed_process_left_behind(registry, releases, home):
+def test_opening_repairs_a_view_that_a_killed_process_left_behind(registry, releases, home, url):
     promote(registry, releases[0], None)
     for broken in ("{", '{"digest": "another"}', None):
         if broken is None:
             registry.view.unlink()
         else:
             registry.view.write_text(broken)
-        Registry(None, home).close()
+        Registry(url, home).close()
         assert json.loads(registry.view.read_text())["digest"] == releases[0].digest
     assert not registry.sync_view()
 
@@ -293,11 +292,11 @@ def test_a_release_file_that_was_changed_or_lost_is_restored_from_the_ledger(
     assert path.read_text() == original
 
 
-def test_a_database_that_another_process_holds_gives_a_clear_error(registry, releases, home):
-    other = sqlite3.connect(home.path("registry.db"), isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    impatient = Registry(None, home, busy_timeout_s=0.05)
-    with pytest.raises(RegistryError, match="locked by another process"):
+def test_a_database_that_another_process_holds_gives_a_clear_error(registry, releases, home, url):
+    impatient = Registry(url, home, busy_timeout_s=0.05)
+    with (
+        registry._ledger.writing(),
+        pytest.raises(RegistryError, match="locked by another process"),
+    ):
         decide(impatient, releases[0], None)
-    other.close()
     decide(impatient, releases[0], None)

@@ -13,13 +13,13 @@ from tests.evaluations import make_log
 
 
 @pytest.fixture
-def retention(home, registry) -> Retention:
+def retention(home, registry, url) -> Retention:
     for release in registry.releases():
         found = registry.release(release.digest)
         corpus = home.path("corpus", found.corpus_digest)
         corpus.mkdir(parents=True)
         (corpus / "documents.parquet").write_bytes(b"x" * 1000)
-    return Retention(None, home)
+    return Retention(url, home)
 
 
 def go_live(registry: Registry, *releases) -> None:
@@ -209,11 +209,13 @@ def test_a_removal_that_was_interrupted_is_finished_by_the_next(
     assert not list(home.path("index").glob(".*"))
 
 
-def test_while_another_process_promotes_nothing_is_removed(retention, registry, releases, home):
+def test_while_another_process_promotes_nothing_is_removed(
+    retention, registry, releases, home, url
+):
     go_live(registry, releases[0])
     with (
         registry._ledger.writing(),
-        Retention(None, home, busy_timeout_s=0.1) as impatient,
+        Retention(url, home, busy_timeout_s=0.1) as impatient,
         pytest.raises(RegistryError, match="locked"),
     ):
         impatient.remove(min_age_s=0)

@@ -1,21 +1,26 @@
+import random
 import shutil
-import sqlite3
+from dataclasses import dataclass
+from math import inf, nextafter
 
 import pytest
+from sqlalchemy import Double, Integer, select, text, update
 
 from registry import Registry, evaluation_content
-from registry.ledger import event_digest
+from registry.ledger import LOOKS, event_digest
 from tasks.digest import file_digest, text_digest
-from tasks.errors import CorruptArtifact
+from tasks.errors import CorruptArtifact, RatchetError, RegistryError
 from tasks.evaluate.log import save_log
 from tasks.gate.decide import decide as gate_decides
 from tasks.gate.decision import save_decision
 from tasks.gate.policy import load_policy
 from tasks.gate.scores import from_log
-from tasks.index.version import MANIFEST, IndexVersion, index_digest
-from tasks.store import Home, write_json
+from tasks.index.version import IndexVersion, index_digest, save_version
+from tasks.store import Home
 from tests.evaluations import make_log, make_release
 from tests.unit.flows.evaluations import POLICY
+from tests.unit.registry.conftest import POSTGRESQL
+from tests.unit.registry.databases import inside, rows
 
 
 def whole(release):
@@ -40,19 +45,42 @@ def build(home, release):
         dimensions=1,
         files={"vectors.npy": file_digest(directory / "vectors.npy")},
     )
-    write_json(directory / MANIFEST, version.model_dump(mode="json"))
+    save_version(directory, version)
 
 
-@pytest.fixture(scope="module")
-def past(tmp_path_factory):
+@dataclass(frozen=True)
+class Place:
+    """A state directory and its ledger."""
+
+    home: Home
+    url: str | None
+
+    def path(self, *parts):
+        return self.home.path(*parts)
+
+    @property
+    def root(self):
+        return self.home.root
+
+    def registry(self, **options):
+        return Registry(self.url, self.home, **options)
+
+
+@pytest.fixture(scope="module", params=["sqlite", POSTGRESQL])
+def past(request, tmp_path_factory):
     """A registry in which everything happened once: evaluations, a look, a decision, moves."""
     root = tmp_path_factory.mktemp("past")
+    database = None
+    if request.param != "sqlite":
+        postgres = request.getfixturevalue("postgres")
+        database = postgres.make_database()
     home = Home(root / "state")
+    url = postgres.url(database) if database else None
     rules = root / "gate.yaml"
     rules.write_text(POLICY)
     policy = load_policy(rules)
     live, wanted = whole(make_release(0)), whole(make_release(1))
-    with Registry(None, home) as registry:
+    with Registry(url, home) as registry:
         logs = []
         for release, right in ((live, 20), (wanted, 45)):
             build(home, release)
@@ -114,36 +142,47 @@ def past(tmp_path_factory):
             why="better",
         )
         registry.rollback(who="me", why="slower")
-    with sqlite3.connect(home.path("registry.db")) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return home
+    if url is None:
+        with inside(url, home) as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    yield home, database
+    if database:
+        postgres.drop_database(database)
 
 
 @pytest.fixture
-def home(past, tmp_path):
-    shutil.copytree(past.root, tmp_path / "state")
-    return Home(tmp_path / "state")
+def place(request, past, tmp_path):
+    """A copy of that past."""
+    home, database = past
+    shutil.copytree(home.root, tmp_path / "state")
+    copied = Home(tmp_path / "state")
+    if database is None:
+        yield Place(copied, None)
+        return
+    postgres = request.getfixturevalue("postgres")
+    name = postgres.make_database(template=database)
+    yield Place(copied, postgres.url(name))
+    postgres.drop_database(name)
 
 
-def verify(home):
-    with Registry(None, home, repair=False) as registry:
+def verify(place):
+    with place.registry(repair=False) as registry:
         return registry.verify()
 
 
-def change(home, *statements):
-    """What somebody with the database's file can do."""
-    connection = sqlite3.connect(home.path("registry.db"))
-    with connection:
+def change(place, *statements):
+    """What somebody with the database can do."""
+    with inside(place.url, place.home) as connection:
         for statement, *values in statements:
-            connection.execute(statement, values)
-    connection.close()
+            for number in range(len(values)):
+                statement = statement.replace("?", f":p{number}", 1)
+            named = {f"p{number}": value for number, value in enumerate(values)}
+            connection.execute(text(statement), named)
 
 
-def events(home, *, kind):
-    connection = sqlite3.connect(home.path("registry.db"))
-    found = connection.execute("SELECT id, subject FROM events WHERE kind = ?", [kind]).fetchall()
-    connection.close()
-    return found
+def events(place, *, kind):
+    query = "SELECT id, subject FROM events WHERE kind = :kind ORDER BY id"
+    return [(row["id"], row["subject"]) for row in rows(place.url, place.home, query, kind=kind)]
 
 
 def only(directory):
@@ -151,14 +190,36 @@ def only(directory):
     return path
 
 
-def flip_a_byte(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+def damaged(original):
+    """The content of a file with one byte changed, at its ends and at places of all kinds."""
+    chance = random.Random(0)
+    places = {0, len(original) // 2, len(original) - 1}
+    places |= {chance.randrange(len(original)) for _ in range(6)}
+    for place in sorted(places):
+        content = bytearray(original)
+        content[place] ^= 1 << chance.randrange(8)
+        yield bytes(content)
+    # One blank for another is valid JSON as well.
+    for old, new in ((b" ", b"\t"), (b"\n", b"\r")):
+        if old in original:
+            yield original.replace(old, new, 1)
 
 
-def test_what_nobody_touched_fits(home):
-    found = verify(home)
+def require_found(place, thing, directory):
+    """Change each file of a directory in many ways, one at a time."""
+    for path in sorted(directory.iterdir()):
+        original = path.read_bytes()
+        for content in damaged(original):
+            path.write_bytes(content)
+            misfit = verify(place).misfit
+            assert misfit is not None, (path.name, content)
+            assert (misfit.thing, misfit.name) == (thing, directory.name)
+        path.write_bytes(original)
+    assert verify(place).fits
+
+
+def test_what_nobody_touched_fits(place):
+    found = verify(place)
     assert found.fits, found.misfit
     assert found.checked == {
         "events": 10,
@@ -172,122 +233,186 @@ def test_what_nobody_touched_fits(home):
 
 
 def test_an_empty_ledger_fits(tmp_path):
-    assert verify(Home(tmp_path / "state")).fits
+    assert verify(Place(Home(tmp_path / "state"), None)).fits
 
 
 @pytest.mark.parametrize("column", ["at", "who", "why", "subject", "detail", "previous", "digest"])
 @pytest.mark.parametrize("number", [1, 5, 10])
-def test_one_changed_character_of_an_event_is_found_where_it_is(home, column, number):
+def test_one_changed_character_of_an_event_is_found_where_it_is(place, column, number):
     change(
-        home,
+        place,
         (f"UPDATE events SET {column} = 'x' || substr({column}, 2) WHERE id = ?", number),
     )
-    misfit = verify(home).misfit
+    misfit = verify(place).misfit
     assert (misfit.thing, misfit.name) == ("event", str(number))
     assert f"Event {number} " in misfit.message
     assert "was changed" in misfit.message
 
 
-def test_a_space_in_the_detail_that_means_nothing_is_found_too(home):
-    change(home, ("UPDATE events SET detail = detail || ' ' WHERE id = 3",))
-    assert verify(home).misfit.name == "3"
+def altered(column, value):
+    """Another value that the column takes, as near as can be."""
+    if isinstance(column.type, Integer):
+        return (value or 0) + 100
+    if isinstance(column.type, Double):
+        return nextafter(value or 0.0, inf)
+    return "x" if not value else value[:-1] + chr(ord(value[-1]) ^ 1)
 
 
-def test_the_first_of_several_changes_is_named(home):
-    change(home, ("UPDATE events SET why = 'x' WHERE id IN (4, 7)",))
-    assert verify(home).misfit.name == "4"
+@pytest.mark.parametrize(
+    "table", LOOKS.metadata.sorted_tables, ids=lambda table: f"table {table.name}"
+)
+def test_the_least_change_of_any_column_of_any_row_is_found(place, table):
+    with inside(place.url, place.home) as connection:
+        stored = [dict(row) for row in connection.execute(select(table)).mappings()]
+    assert stored
+    for row in stored:
+        for column in table.columns:
+            changed = row | {column.name: altered(column, row[column.name])}
+            for before, after in ((row, changed), (changed, row)):
+                where = [c.is_not_distinct_from(before[c.name]) for c in table.columns]
+                with inside(place.url, place.home) as connection:
+                    done = connection.execute(update(table).where(*where).values(after))
+                    assert done.rowcount == 1
+                if after is row:
+                    break
+                if table.name == "ratchet_schema":
+                    with pytest.raises(RegistryError, match="schema version"):
+                        verify(place)
+                else:
+                    assert not verify(place).fits, (table.name, column.name, row)
+    assert verify(place).fits
 
 
-def test_an_event_that_was_changed_with_its_digest_breaks_the_next_one(home):
-    connection = sqlite3.connect(home.path("registry.db"))
-    connection.row_factory = sqlite3.Row
-    row = dict(connection.execute("SELECT * FROM events WHERE id = 5").fetchone())
-    connection.close()
+@pytest.mark.integration
+def test_a_byte_changed_anywhere_in_the_database_file_is_found_or_changes_nothing(past, place):
+    if place.url is not None:
+        return  # Its files belong to the server, which checks its pages itself.
+    path = place.path("registry.db")
+    original, before = path.read_bytes(), content(place)
+    chance = random.Random(0)
+    found = 0
+    for position in sorted(chance.sample(range(len(original)), 400)):
+        damaged = bytearray(original)
+        damaged[position] ^= 1 << chance.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            fits = verify(place).fits
+        except RatchetError:
+            fits = False
+        found += not fits
+        if fits:
+            assert content(place) == before, position
+        for rest in path.parent.glob("registry.db-*"):
+            rest.unlink()
+    assert found > 50
+
+
+def content(place):
+    """Every row of every table."""
+    with inside(place.url, place.home) as connection:
+        return {
+            table.name: sorted(map(repr, connection.execute(select(table))))
+            for table in LOOKS.metadata.sorted_tables
+        }
+
+
+def test_a_space_in_the_detail_that_means_nothing_is_found_too(place):
+    change(place, ("UPDATE events SET detail = detail || ' ' WHERE id = 3",))
+    assert verify(place).misfit.name == "3"
+
+
+def test_the_first_of_several_changes_is_named(place):
+    change(place, ("UPDATE events SET why = 'x' WHERE id IN (4, 7)",))
+    assert verify(place).misfit.name == "4"
+
+
+def test_an_event_that_was_changed_with_its_digest_breaks_the_next_one(place):
+    [row] = rows(place.url, place.home, "SELECT * FROM events WHERE id = 5")
     row["why"] = "a better reason"
     change(
-        home,
+        place,
         ("UPDATE events SET why = ?, digest = ? WHERE id = 5", row["why"], event_digest(row)),
     )
-    misfit = verify(home).misfit
+    misfit = verify(place).misfit
     assert misfit.name == "6"
     assert "doesn't follow the event before it" in misfit.message
 
 
 @pytest.mark.parametrize("number", [1, 4, 8, 10])
-def test_an_event_that_was_deleted_is_named(home, number):
-    change(home, ("DELETE FROM events WHERE id = ?", number))
-    misfit = verify(home).misfit
+def test_an_event_that_was_deleted_is_named(place, number):
+    change(place, ("DELETE FROM events WHERE id = ?", number))
+    misfit = verify(place).misfit
     assert (misfit.thing, misfit.name) == ("event", str(number))
     assert f"Event {number} is missing" in misfit.message
 
 
-def test_a_deleted_event_is_still_missing_when_the_ones_after_it_close_the_gap(home):
+def test_a_deleted_event_is_still_missing_when_the_ones_after_it_close_the_gap(place):
     change(
-        home,
+        place,
         ("DELETE FROM events WHERE id = 4",),
         ("UPDATE pointers SET event_id = NULL",),
         ("UPDATE events SET id = id - 1 WHERE id > 4",),
     )
-    assert verify(home).misfit.name == "4"
+    assert verify(place).misfit.name == "4"
 
 
-def test_events_that_changed_places_are_found(home):
+def test_events_that_changed_places_are_found(place):
     change(
-        home,
+        place,
         ("UPDATE events SET id = 99 WHERE id = 3",),
         ("UPDATE events SET id = 3 WHERE id = 4",),
         ("UPDATE events SET id = 4 WHERE id = 99",),
     )
-    assert verify(home).misfit.name == "3"
+    assert verify(place).misfit.name == "3"
 
 
-def test_a_lost_end_stays_lost_when_more_is_written_after_it(home):
-    change(home, ("DELETE FROM events WHERE id = 2",))
-    with Registry(None, home) as registry:
+def test_a_lost_end_stays_lost_when_more_is_written_after_it(place):
+    change(place, ("DELETE FROM events WHERE id = 2",))
+    with place.registry() as registry:
         registry.choose_anchor("champion", who="me", why="new product")
-    assert verify(home).misfit.name == "2"
+    assert verify(place).misfit.name == "2"
 
 
-def test_an_end_that_was_cut_off_together_with_its_count_leaves_a_pointer_behind(home):
+def test_an_end_that_was_cut_off_together_with_its_count_leaves_a_pointer_behind(place):
     change(
-        home,
+        place,
         ("DELETE FROM events WHERE id = 10",),
         ("UPDATE chain_head SET length = 9, digest = (SELECT digest FROM events WHERE id = 9)",),
     )
-    misfit = verify(home).misfit
+    misfit = verify(place).misfit
     assert (misfit.thing, misfit.name) == ("pointer", "production")
 
 
 @pytest.mark.parametrize("channel", ["production", "staging"])
-def test_a_pointer_that_was_moved_by_hand_is_named(home, channel):
-    other = events(home, kind="promoted")[-1]
+def test_a_pointer_that_was_moved_by_hand_is_named(place, channel):
+    other = events(place, kind="promoted")[-1]
     change(
-        home,
+        place,
         ("UPDATE pointers SET event_id = ?, digest = ? WHERE name = ?", *other, channel),
     )
-    misfit = verify(home).misfit
+    misfit = verify(place).misfit
     assert (misfit.thing, misfit.name) == ("pointer", channel)
     assert f"by event {other[0]}" in misfit.message
 
 
 @pytest.mark.parametrize("event_id", [1, 99])
-def test_a_pointer_to_no_move_or_to_no_event_is_named_and_nothing_is_served_by_it(home, event_id):
-    change(home, ("UPDATE pointers SET event_id = ? WHERE name = 'production'", event_id))
-    assert verify(home).misfit.name == "production"
-    home.path("champion.json").unlink()
+def test_a_pointer_to_no_move_or_to_no_event_is_named_and_nothing_is_served_by_it(place, event_id):
+    change(place, ("UPDATE pointers SET event_id = ? WHERE name = 'production'", event_id))
+    assert verify(place).misfit.name == "production"
+    place.path("champion.json").unlink()
     with pytest.raises(CorruptArtifact, match="isn't the last move there") as caught:
-        Registry(None, home)
+        place.registry()
     assert "ratchet verify" in caught.value.next_step
-    assert not home.path("champion.json").exists()
+    assert not place.path("champion.json").exists()
 
 
 @pytest.mark.parametrize(
     "statement",
     ["DELETE FROM pointers WHERE name = 'staging'", "UPDATE pointers SET name = 'x' || name"],
 )
-def test_a_pointer_that_is_gone_is_named(home, statement):
-    change(home, (statement,))
-    assert verify(home).misfit.thing == "pointer"
+def test_a_pointer_that_is_gone_is_named(place, statement):
+    change(place, (statement,))
+    assert verify(place).misfit.thing == "pointer"
 
 
 @pytest.mark.parametrize(
@@ -301,78 +426,87 @@ def test_a_pointer_that_is_gone_is_named(home, statement):
         "DELETE FROM looks",
     ],
 )
-def test_a_look_that_was_changed_or_given_back_is_found(home, statement):
-    change(home, (statement,))
-    assert verify(home).misfit.thing == "look"
+def test_a_look_that_was_changed_or_given_back_is_found(place, statement):
+    change(place, (statement,))
+    assert verify(place).misfit.thing == "look"
 
 
-def test_a_release_file_that_was_changed_is_named(home):
-    for path in sorted(home.path("releases").iterdir()):
+def test_a_release_file_that_was_changed_is_named(place):
+    for path in sorted(place.path("releases").iterdir()):
         original = path.read_text()
         path.write_text(original.replace('"top_k": 4', '"top_k": 5'))
-        misfit = verify(home).misfit
+        misfit = verify(place).misfit
         assert (misfit.thing, misfit.name) == ("release", path.stem)
         path.write_text(original)
-    assert verify(home).fits
+    assert verify(place).fits
 
 
-def test_a_byte_changed_in_any_file_of_an_index_is_found(home):
-    directory = next(home.path("index").iterdir())
-    for path in sorted(directory.iterdir()):
-        original = path.read_bytes()
-        flip_a_byte(path)
-        misfit = verify(home).misfit
-        assert (misfit.thing, misfit.name) == ("index", directory.name)
-        path.write_bytes(original)
+def test_a_byte_changed_in_any_file_of_an_index_is_found(place):
+    directory = next(place.path("index").iterdir())
+    assert {path.name for path in directory.iterdir()} == {"manifest.json", "vectors.npy"}
+    require_found(place, "index", directory)
 
 
-def test_a_byte_changed_in_any_file_of_an_evaluation_is_found(home):
-    directory = next(home.path("evals").iterdir())
+def test_a_byte_changed_in_any_file_of_an_evaluation_is_found(place):
+    directory = next(place.path("evals").iterdir())
     assert len(list(directory.iterdir())) == 4
-    for path in sorted(directory.iterdir()):
+    require_found(place, "evaluation", directory)
+
+
+def test_a_byte_changed_in_any_file_of_a_decision_is_found(place):
+    directory = only(place.path("decisions"))
+    assert len(list(directory.iterdir())) == 3
+    require_found(place, "decision", directory)
+
+
+def test_a_byte_changed_in_any_release_file_is_found(place):
+    for path in sorted(place.path("releases").iterdir()):
         original = path.read_bytes()
-        flip_a_byte(path)
-        misfit = verify(home).misfit
-        assert (misfit.thing, misfit.name) == ("evaluation", directory.name)
+        for content in damaged(original):
+            path.write_bytes(content)
+            misfit = verify(place).misfit
+            assert misfit is not None, content
+            assert (misfit.thing, misfit.name) == ("release", path.stem)
         path.write_bytes(original)
+    assert verify(place).fits
 
 
-def test_a_decision_that_was_changed_is_named(home):
-    directory = only(home.path("decisions"))
+def test_a_decision_that_was_changed_is_named(place):
+    directory = only(place.path("decisions"))
     path = directory / "decision.json"
     path.write_text(path.read_text().replace("PROMOTE", "REJECT"))
-    misfit = verify(home).misfit
+    misfit = verify(place).misfit
     assert (misfit.thing, misfit.name) == ("decision", directory.name)
 
 
 @pytest.mark.parametrize("side", ["champion", "challenger"])
-def test_scores_that_were_changed_beside_their_decision_are_found(home, side):
-    directory = only(home.path("decisions"))
+def test_scores_that_were_changed_beside_their_decision_are_found(place, side):
+    directory = only(place.path("decisions"))
     path = directory / f"{side}.jsonl"
     path.write_text(path.read_text().replace('"value": 1.0', '"value": 0.0', 1))
-    misfit = verify(home).misfit
+    misfit = verify(place).misfit
     assert (misfit.thing, misfit.name) == ("decision", directory.name)
     assert side in misfit.message
 
 
-def test_content_that_is_not_on_this_machine_is_not_held_against_the_ledger(home):
+def test_content_that_is_not_on_this_machine_is_not_held_against_the_ledger(place):
     for room in ("releases", "index", "evals", "decisions"):
-        shutil.rmtree(home.path(room))
-    found = verify(home)
+        shutil.rmtree(place.path(room))
+    found = verify(place)
     assert found.fits
     assert (found.checked["indexes"], found.checked["decisions"]) == (0, 0)
 
 
-def test_verifying_changes_nothing(home):
-    home.path("champion.json").write_text("{")
-    before = {path: path.read_bytes() for path in home.root.rglob("*.json")}
-    verify(home)
-    assert {path: path.read_bytes() for path in home.root.rglob("*.json")} == before
+def test_verifying_changes_nothing(place):
+    place.path("champion.json").write_text("{")
+    before = {path: path.read_bytes() for path in place.root.rglob("*.json")}
+    verify(place)
+    assert {path: path.read_bytes() for path in place.root.rglob("*.json")} == before
 
 
-def test_an_evaluation_that_changed_after_it_was_recorded_is_not_recorded_anew(home, past):
-    _, digest = events(home, kind="evaluated")[0]
-    with Registry(None, home) as registry:
+def test_an_evaluation_that_changed_after_it_was_recorded_is_not_recorded_anew(place):
+    _, digest = events(place, kind="evaluated")[0]
+    with place.registry() as registry:
         before = next(e for e in registry.history() if e.subject == digest)
         options = {
             "release": before.detail["release"],
@@ -384,4 +518,4 @@ def test_an_evaluation_that_changed_after_it_was_recorded_is_not_recorded_anew(h
             registry.record_evaluation(digest, **options)
         again = registry.record_evaluation(digest, **options, made_now=True)
     assert again.id == 11
-    assert verify(home).misfit.thing == "evaluation"
+    assert verify(place).misfit.thing == "evaluation"
