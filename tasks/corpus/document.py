@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from tasks.corpus.structure import Block
 from tasks.digest import Digest, digest
 
 Reason = Literal["empty", "broken", "too_large", "duplicate", "wrong_encoding"]
@@ -37,21 +38,22 @@ class Document:
         title: what a reader would call it; embedded together with each passage.
         text: normalised; gold spans and chunks are character ranges of it.
         metadata: at least `source`, the name of the source it came from.
+        blocks: headings, tables and code in the text, in order and without overlap.
     """
 
     doc_id: str
     title: str
     text: str
     metadata: Mapping[str, str] = field(hash=False)
+    blocks: tuple[Block, ...] = ()
 
     @property
     def digest(self) -> Digest:
         """Identity of everything the document says, metadata included."""
-        return digest(
-            "document",
-            _DOCUMENT_VERSION,
-            [self.doc_id, self.title, self.text, dict(self.metadata)],
-        )
+        content: list[object] = [self.doc_id, self.title, self.text, dict(self.metadata)]
+        if self.blocks:
+            content.append([[b.kind, b.start, b.end, b.level] for b in self.blocks])
+        return digest("document", _DOCUMENT_VERSION, content)
 
 
 @dataclass(frozen=True, slots=True)

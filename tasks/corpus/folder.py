@@ -106,7 +106,7 @@ def _read(source: FolderSource, folder: Path, relative: str, max_bytes: int) -> 
         return Problem(source.name, name, "empty", f"{len(data):,} bytes without any text.")
     title = parsed.title or file_title(PurePosixPath(relative))
     metadata = {"source": source.name, "path": relative}
-    return Document(f"{source.name}/{relative}", title, parsed.text, metadata)
+    return Document(f"{source.name}/{relative}", title, parsed.text, metadata, parsed.blocks)
 
 
 def _printable(name: str) -> str:

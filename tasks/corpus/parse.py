@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import NamedTuple
 
 from tasks.corpus.document import Reason, normalise
+from tasks.corpus.structure import Block, find_blocks
 
 _FRONT_MATTER = re.compile(
     r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
@@ -25,6 +26,7 @@ class Parsed(NamedTuple):
 
     title: str | None
     text: str
+    blocks: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def parse_markdown(data: bytes) -> Parsed | Unreadable:
 
     Front matter is no text; its `title` counts where the file has no heading.
     """
-    from tasks.corpus.markdown import plain_text
+    from tasks.corpus.markdown import marked_text
 
     decoded = _decode(data, "utf-8")
     if isinstance(decoded, Unreadable):
@@ -73,10 +75,10 @@ def parse_markdown(data: bytes) -> Parsed | Unreadable:
             front_title = named[1].strip().strip("\"'")
         source = source[front.end() :]
     try:
-        heading, text = plain_text(source)
+        heading, text = marked_text(source)
     except RecursionError:
         return Unreadable("broken", "Its lists or quotes are nested too deep to be read.")
-    return Parsed(_title(heading) or _title(front_title), normalise(text))
+    return Parsed(_title(heading) or _title(front_title), *find_blocks(normalise(text)))
 
 
 def parse_html(data: bytes) -> Parsed | Unreadable:
@@ -84,7 +86,7 @@ def parse_html(data: bytes) -> Parsed | Unreadable:
 
     The character set is the one that the file declares, else UTF-8.
     """
-    from tasks.corpus.html import MAX_DEPTH, too_deep, visible_text
+    from tasks.corpus.html import MAX_DEPTH, marked_text, too_deep
 
     declared = _META_CHARSET.search(data[:_META_WINDOW])
     charset = declared[1].decode("ascii") if declared else "utf-8"
@@ -94,8 +96,8 @@ def parse_html(data: bytes) -> Parsed | Unreadable:
     if too_deep(decoded):
         detail = f"Its elements are nested more than {MAX_DEPTH:,} deep; most are never closed."
         return Unreadable("broken", detail)
-    title, text = visible_text(decoded)
-    return Parsed(_title(title), normalise(text))
+    title, text = marked_text(decoded)
+    return Parsed(_title(title), *find_blocks(normalise(text)))
 
 
 def parse_pdf(data: bytes) -> Parsed | Unreadable:

@@ -21,6 +21,7 @@ from tasks.corpus.beir import read_beir
 from tasks.corpus.docstrings import read_docstrings
 from tasks.corpus.document import Document, Problem
 from tasks.corpus.folder import read_folder
+from tasks.corpus.structure import Block
 from tasks.digest import Digest, digest, file_digest, text_digest
 from tasks.errors import CorpusError, CorruptArtifact
 from tasks.store import new_directory, write_json
@@ -170,7 +171,13 @@ def load_snapshot(directory: Path) -> CorpusSnapshot:
         problems = json.loads((directory / "problems.json").read_bytes())
         snapshot = make_snapshot(
             (
-                Document(row["doc_id"], row["title"], row["text"], dict(row["metadata"]))
+                Document(
+                    row["doc_id"],
+                    row["title"],
+                    row["text"],
+                    dict(row["metadata"]),
+                    tuple(Block(**block) for block in row["blocks"]),
+                )
                 for row in rows
             ),
             (Problem(**problem) for problem in problems),
@@ -234,7 +241,12 @@ def _table(documents: tuple[Document, ...]) -> Any:
         name: pa.array([getattr(document, name) for document in documents], type=pa.large_string())
         for name in ("doc_id", "title", "text")
     }
-    return pa.table(columns | {"metadata": metadata})
+    fields = {"kind": pa.string(), "start": pa.int64(), "end": pa.int64(), "level": pa.int8()}
+    blocks = pa.array(
+        [[asdict(block) for block in document.blocks] for document in documents],
+        type=pa.list_(pa.struct(fields)),
+    )
+    return pa.table(columns | {"metadata": metadata, "blocks": blocks})
 
 
 def _corrupt(directory: Path, what: str) -> CorruptArtifact:
