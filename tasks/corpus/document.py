@@ -9,7 +9,7 @@ from typing import Literal
 from tasks.corpus.structure import Block
 from tasks.digest import Digest, digest
 
-Reason = Literal["empty", "broken", "too_large", "duplicate", "wrong_encoding"]
+Reason = Literal["empty", "broken", "unreadable", "too_large", "duplicate", "wrong_encoding"]
 
 _DOCUMENT_VERSION = 1
 # str.splitlines would also break at form feeds and the like, which appear inside sentences.

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from tasks.corpus.document import Reason, normalise
 from tasks.corpus.structure import Block, find_blocks
 
+PARSER_VERSION = 1
+"""Bumped when equal bytes give another text, title or block."""
+
 _FRONT_MATTER = re.compile(
     r"\A---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
 )
