@@ -8,9 +8,10 @@ BENCHMARKS = {
     "P8": ("benchmarks.gate_speed", "seconds a decision takes, beside scipy and the peers"),
     "E1": ("benchmarks.error_rates", "how often each gate promotes what is no better"),
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),
+    "P1-read": ("benchmarks.unchanged_corpus", "a corpus read again, beside a stat walk"),
     "C1": ("benchmarks.chunking", "passages that an edit leaves alone, beside fixed windows"),
 }
-NEED_DATA = {"C1"}
+NEED_DATA = {"C1", "P1-read"}
 """Those that read data sets: DATA is the directory of them."""
 
 

@@ -7,7 +7,8 @@ from flows.workspace import Workspace
 from tasks.answer.generate import ANSWER_VARIABLES
 from tasks.answer.prompt import load_prompt
 from tasks.answer.release import Release
-from tasks.corpus.snapshot import load_snapshot, read_corpus, save_snapshot
+from tasks.corpus.snapshot import load_snapshot
+from tasks.corpus.update import update_corpus
 from tasks.digest import Digest
 from tasks.evaluate.run import Progress
 from tasks.index.build import build_index, index_digest
@@ -43,24 +44,25 @@ class IndexRef:
 
 
 def snapshot_corpus(workspace: Workspace, progress: Progress) -> SnapshotRef:
-    """Read every source and store the snapshot.
+    """Read what changed in the sources since the last time and store the snapshot.
 
     Raises:
         CorpusError: a source can't be read at all.
     """
     progress("read the corpus", 0, 0)
-    snapshot = read_corpus(
+    snapshot = update_corpus(
         workspace.project.corpus,
         root=workspace.project.root,
+        room=workspace.home.room("corpus"),
+        readings=workspace.home.room("readings"),
         progress=lambda seen: progress("read the corpus", seen, 0),
-    )
-    directory = save_snapshot(snapshot, workspace.home.room("corpus"))
+    ).snapshot
     reasons = [problem.reason for problem in snapshot.problems]
     return SnapshotRef(
         digest=snapshot.digest,
-        documents=len(snapshot.documents),
+        documents=snapshot.n_documents,
         problems={reason: reasons.count(reason) for reason in sorted(set(reasons))},
-        directory=directory,
+        directory=snapshot.directory,
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from tasks.config import Settings
 from tasks.corpus.document import Document, Problem
+from tasks.corpus.stored import PROBLEMS, StoredSnapshot
 from tasks.corpus.units import Unit
 from tasks.digest import Digest, file_digest, text_digest
 from tasks.store import write_json, write_lines
@@ -56,6 +57,8 @@ class Header(Settings):
     """Of the names and stamps of all units."""
     is_settled: bool
     snapshot: Digest
+    problems: Digest
+    """Of the snapshot's file of problems, which a reading with other settings may replace."""
     units_file: str
     units_digest: Digest
 
@@ -77,6 +80,16 @@ def load_header(directory: Path) -> Header | None:
     return header if header.version == READING_VERSION else None
 
 
+def is_current(header: Header, listing: Digest, snapshot: StoredSnapshot) -> bool:
+    """Whether nothing was changed since the last reading."""
+    if not header.is_settled or header.listing != listing:
+        return False
+    try:
+        return file_digest(snapshot.directory / PROBLEMS) == header.problems
+    except OSError:
+        return False
+
+
 def load_units(directory: Path, header: Header) -> dict[Key, UnitReading]:
     """What each unit gave; nothing where the file is missing or damaged: all is read again."""
     path = directory / header.units_file
@@ -90,16 +103,17 @@ def load_units(directory: Path, header: Header) -> dict[Key, UnitReading]:
 
 
 def save_reading(
-    directory: Path, *, listing: Digest, snapshot: Digest, units: dict[Key, UnitReading]
+    directory: Path, *, listing: Digest, snapshot: StoredSnapshot, units: dict[Key, UnitReading]
 ) -> None:
     """Replace the last reading; whoever is killed in here leaves the old one or the new one."""
-    name = f"units-{listing[:16]}-{snapshot[:16]}.jsonl"
+    name = f"units-{listing[:16]}-{snapshot.digest[:16]}.jsonl"
     write_lines(directory / name, (json.dumps(_row(key, unit)) for key, unit in units.items()))
     header = Header(
         version=READING_VERSION,
         listing=listing,
         is_settled=all(unit.is_settled for unit in units.values()),
-        snapshot=snapshot,
+        snapshot=snapshot.digest,
+        problems=file_digest(snapshot.directory / PROBLEMS),
         units_file=name,
         units_digest=file_digest(directory / name),
     )

@@ -19,6 +19,7 @@ from tasks.corpus.reading import (
     Header,
     Key,
     UnitReading,
+    is_current,
     listing_digest,
     load_header,
     load_units,
@@ -82,8 +83,7 @@ def update_corpus(
     listing = listing_digest((source.name, unit) for source, unit in listed)
     header = load_header(directory)
     before = _open(room, header)
-    is_same = header is not None and header.is_settled and header.listing == listing
-    if before is not None and is_same:
+    if header is not None and before is not None and is_current(header, listing, before):
         return CorpusUpdate(before, 0, len(listed))
     reader = _Reader(settings, root, progress)
     old = load_units(directory, header) if header is not None else {}
@@ -112,7 +112,7 @@ def update_corpus(
     ordered = [kept[doc_id][1] for doc_id in sorted(kept)]
     name = snapshot_digest([found.digest for found in ordered])
     snapshot = store_documents(room, name, _documents(ordered, reader.documents, before), problems)
-    save_reading(directory, listing=listing, snapshot=name, units=units)
+    save_reading(directory, listing=listing, snapshot=snapshot, units=units)
     return CorpusUpdate(snapshot, reader.opened, len(listed))
 
 

@@ -137,6 +137,19 @@ def test_problems_are_those_of_the_last_reading(root: Path):
     assert update(root).snapshot.problems == ()
 
 
+def test_problems_of_other_settings_are_not_taken_for_ones_own(root: Path):
+    (root / "docs" / "long.txt").write_text("x" * 500)
+    strict = CorpusSettings(sources=(FOLDER, BEIR), max_document_bytes=400)
+    loose = CorpusSettings(
+        sources=(FOLDER.model_copy(update={"patterns": ("**/*.md",)}), BEIR),
+        max_document_bytes=400,
+    )
+    assert len(update(root, strict).snapshot.problems) == 1
+    assert update(root, loose).snapshot.problems == ()
+    again = update(root, strict)
+    assert (again.opened, len(again.snapshot.problems)) == (0, 1)
+
+
 def test_a_source_that_went_away_is_an_error_and_keeps_the_last_reading(root: Path):
     update(root)
     (root / "docs").rename(root / "elsewhere")
