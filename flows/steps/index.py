@@ -1,5 +1,6 @@
 """Settings -> stored corpus snapshot -> stored index version -> the release that is wanted."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class SnapshotRef:
     documents: int
     problems: dict[str, int]
     """Documents that were left out, by reason; each is named in `problems.json`."""
+    flagged: dict[str, int]
+    """Documents that a check found suspicious and that are kept, by reason; named there, too."""
     directory: Path
 
 
@@ -57,11 +60,13 @@ def snapshot_corpus(workspace: Workspace, progress: Progress) -> SnapshotRef:
         readings=workspace.home.room("readings"),
         progress=lambda seen: progress("read the corpus", seen, 0),
     ).snapshot
-    reasons = [problem.reason for problem in snapshot.problems]
+    left_out = Counter(item.reason for item in snapshot.problems if not item.is_kept)
+    flagged = Counter(item.reason for item in snapshot.problems if item.is_kept)
     return SnapshotRef(
         digest=snapshot.digest,
         documents=snapshot.n_documents,
-        problems={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        problems=dict(sorted(left_out.items())),
+        flagged=dict(sorted(flagged.items())),
         directory=snapshot.directory,
     )
 

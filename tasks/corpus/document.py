@@ -9,7 +9,17 @@ from typing import Literal
 from tasks.corpus.structure import Block
 from tasks.digest import Digest, digest
 
-Reason = Literal["empty", "broken", "unreadable", "too_large", "duplicate", "wrong_encoding"]
+Reason = Literal[
+    "empty",
+    "broken",
+    "unreadable",
+    "over_limit",
+    "too_large",
+    "duplicate",
+    "wrong_encoding",
+    "hidden_text",
+    "instructions",
+]
 
 _DOCUMENT_VERSION = 1
 # str.splitlines would also break at form feeds and the like, which appear inside sentences.
@@ -58,16 +68,18 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something a source has but can't give; it is reported, and the rest is still read.
+    """What is wrong with something in a source; it is reported, and the rest is still read.
 
     Attributes:
         source: name of the source.
         name: the document, file or module, as the user would look for it.
         reason: what kind of problem.
         detail: one sentence with the values.
+        is_kept: whether the document is in the corpus all the same, as a check only reports it.
     """
 
     source: str
     name: str
     reason: Reason
     detail: str
+    is_kept: bool = False

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from tasks.config import FolderSource
+from tasks.config import DocumentChecks, FolderSource
+from tasks.corpus.checks import NO_CHECKS, checked
 from tasks.corpus.document import Document, Problem, Reason
 from tasks.corpus.parse import Parsed, Unreadable, file_title, parse
 from tasks.corpus.units import Unit, file_stamp, is_settled
@@ -17,8 +18,17 @@ Parse = Callable[[bytes, str], Parsed | Unreadable]
 """Bytes and the file name's suffix -> what the file says."""
 
 
+def _parse_here(data: bytes, suffix: str) -> Parsed | Unreadable:
+    return parse(data, suffix=suffix)
+
+
 def read_folder(
-    source: FolderSource, *, root: Path, max_document_bytes: int, parse_file: Parse | None = None
+    source: FolderSource,
+    *,
+    root: Path,
+    max_document_bytes: int,
+    parse_file: Parse = _parse_here,
+    checks: DocumentChecks = NO_CHECKS,
 ) -> Iterator[Document | Problem]:
     """Read every file below a folder that matches one of the patterns, ordered by path.
 
@@ -30,6 +40,7 @@ def read_folder(
         root: directory of the project.
         max_document_bytes: bigger files are a `Problem("too_large")` and aren't read.
         parse_file: what reads the bytes; default: `parse`, in this process.
+        checks: what is looked for, and what happens to a document where it is found.
 
     Yields:
         A document, or a problem that names the file, for each file that matches.
@@ -41,12 +52,13 @@ def read_folder(
         if unit.problem is not None:
             yield unit.problem
         else:
-            yield read_file(
+            yield from read_file(
                 source,
                 unit.name,
                 root=root,
                 max_document_bytes=max_document_bytes,
                 parse_file=parse_file,
+                checks=checks,
             )
 
 
@@ -97,9 +109,34 @@ def read_file(
     *,
     root: Path,
     max_document_bytes: int,
-    parse_file: Parse | None = None,
-) -> Document | Problem:
-    """Read one file of a folder; its path is relative to that folder."""
+    parse_file: Parse = _parse_here,
+    checks: DocumentChecks = NO_CHECKS,
+) -> Iterator[Document | Problem]:
+    """Read one file of a folder, whose path is relative to it: a document, problems, or both."""
+    data = _open(source, relative, root, max_document_bytes)
+    if isinstance(data, Problem):
+        yield data
+        return
+    path = PurePosixPath(relative)
+    parsed = parse_file(data, path.suffix)
+    if isinstance(parsed, Unreadable):
+        yield Problem(source.name, relative, parsed.reason, parsed.detail)
+    elif not parsed.text:
+        detail = f"{len(data):,} bytes without any text."
+        yield Problem(source.name, relative, "empty", detail)
+    elif (size := len(parsed.text.encode())) > max_document_bytes:
+        # A compressed file of a few bytes can hold any amount of text.
+        detail = f"{size:,} bytes of text; max_document_bytes is {max_document_bytes:,}."
+        yield Problem(source.name, relative, "too_large", detail)
+    else:
+        title = parsed.title or file_title(path)
+        metadata = {"source": source.name, "path": relative}
+        name = f"{source.name}/{relative}"
+        document = Document(name, title, parsed.text, metadata, parsed.blocks)
+        yield from checked([document], checks, hidden=parsed.hidden)
+
+
+def _open(source: FolderSource, relative: str, root: Path, max_bytes: int) -> bytes | Problem:
     name = _printable(relative)
 
     def problem(reason: Reason, detail: str) -> Problem:
@@ -117,27 +154,16 @@ def read_file(
         # Opening a pipe would wait for a writer for ever.
         if not stat.S_ISREG(status.st_mode):
             return problem("broken", "Not a regular file.")
-        if status.st_size > max_document_bytes:
-            detail = f"{status.st_size:,} bytes; max_document_bytes is {max_document_bytes:,}."
+        if status.st_size > max_bytes:
+            detail = f"{status.st_size:,} bytes; max_document_bytes is {max_bytes:,}."
             return problem("too_large", detail)
     # RuntimeError: a link that leads to itself.
     except (OSError, RuntimeError) as error:
         return problem("broken", f"Not readable: {getattr(error, 'strerror', None) or error}.")
     try:
-        data = _bytes(real, max_document_bytes)
+        return _bytes(real, max_bytes)
     except OSError as error:
         return problem("unreadable", f"Not readable: {error.strerror or error}.")
-    if parse_file is None:
-        parsed = parse(data, suffix=path.suffix)
-    else:
-        parsed = parse_file(data, path.suffix)
-    if isinstance(parsed, Unreadable):
-        return problem(parsed.reason, parsed.detail)
-    if not parsed.text:
-        return problem("empty", f"{len(data):,} bytes without any text.")
-    title = parsed.title or file_title(PurePosixPath(relative))
-    metadata = {"source": source.name, "path": relative}
-    return Document(f"{source.name}/{relative}", title, parsed.text, metadata, parsed.blocks)
 
 
 def pattern_regex(pattern: str) -> str:

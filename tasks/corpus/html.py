@@ -2,9 +2,11 @@
 
 import re
 from collections import Counter
+from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from tasks.corpus.hidden_html import hidden_passages
 from tasks.corpus.structure import CODE, END, STARTS, TABLE, without_marks
 from tasks.corpus.structure import heading as heading_mark
 
@@ -38,8 +40,16 @@ def too_deep(source: str) -> bool:
     )
 
 
-def marked_text(source: str) -> tuple[str | None, str]:
-    """Return the title, None without one, and the visible text of an HTML text.
+class Page(NamedTuple):
+    """What an HTML text says: title, None without one, marked text, and what it hides."""
+
+    title: str | None
+    text: str
+    hidden: tuple[str, ...]
+
+
+def read_page(source: str) -> Page:
+    """Return the title, the visible text and hidden passages of an HTML text.
 
     Headings, tables and `<pre>` stand between the marks of `tasks/corpus/structure.py`.
     Paragraphs are separated by a blank line, lines and list items by a line end, cells by ` | `.
@@ -50,7 +60,7 @@ def marked_text(source: str) -> tuple[str | None, str]:
     title = heading.text() if heading is not None else None
     text = _render(tree.body) if tree.body is not None else ""
     text = re.sub(r"[ \t]*\n[ \t]*(?=\n)|[ \t]+(?=\n)", "\n", text)
-    return title, re.sub(r"\n{3,}", "\n\n", text)
+    return Page(title, re.sub(r"\n{3,}", "\n\n", text), hidden_passages(tree))
 
 
 def _render(body: LexborNode) -> str:

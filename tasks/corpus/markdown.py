@@ -15,14 +15,15 @@ _MAX_NESTING = 100
 _BLOCK_ENDS = frozenset({"paragraph_close", "blockquote_close"})
 
 
-def marked_text(source: str) -> tuple[str | None, str]:
-    """Return the first heading's text, None without one, and the text of all blocks.
+def marked_text(source: str) -> tuple[str | None, str, tuple[str, ...]]:
+    """Return the first heading's text, None without one, the text of all blocks, and hidden ones.
 
     Headings, tables and code stand between the marks of `tasks/corpus/structure.py`.
     """
     parser = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table")
     tokens = parser.parse(without_marks(source))
     heading: str | None = None
+    hidden: list[str] = []
     parts: list[str] = []
     markers: list[int | None] = []
     cells = 0
@@ -40,7 +41,7 @@ def marked_text(source: str) -> tuple[str | None, str]:
             case "fence" | "code_block":
                 parts.append(CODE + token.content.rstrip("\n") + END + "\n\n")
             case "html_block":
-                parts.append(_html(token.content) + "\n\n")
+                parts.append(_html(token.content, hidden) + "\n\n")
             case "bullet_list_open":
                 markers.append(None)
             case "ordered_list_open":
@@ -69,7 +70,7 @@ def marked_text(source: str) -> tuple[str | None, str]:
             # A tight list's paragraphs are hidden: its items are lines, not paragraphs.
             case kind if kind in _BLOCK_ENDS:
                 parts.append("\n" if token.hidden else "\n\n")
-    return heading, re.sub(r"\n{3,}", "\n\n", "".join(parts))
+    return heading, re.sub(r"\n{3,}", "\n\n", "".join(parts)), tuple(hidden)
 
 
 def _inline(tokens: Sequence[Token]) -> str:
@@ -87,10 +88,12 @@ def _inline(tokens: Sequence[Token]) -> str:
     return "".join(parts)
 
 
-def _html(source: str) -> str:
+def _html(source: str, hidden: list[str]) -> str:
     """Text of raw HTML blocks; without tags there is nothing to parse."""
     if not _TAG.search(source):
         return source
-    from tasks.corpus.html import marked_text as marked_html
+    from tasks.corpus.html import read_page
 
-    return marked_html(source)[1]
+    page = read_page(source)
+    hidden += page.hidden
+    return page.text

@@ -12,10 +12,12 @@ from tasks.config import (
     Source,
 )
 from tasks.corpus.beir import read_beir
+from tasks.corpus.checks import checked
 from tasks.corpus.docstrings import read_docstrings
 from tasks.corpus.document import Document, Problem
 from tasks.corpus.duplicates import Duplicates
 from tasks.corpus.folder import read_folder
+from tasks.corpus.parser_process import ParserProcess
 from tasks.corpus.stored import corrupt, open_snapshot, store_documents
 from tasks.digest import Digest, digest, text_digest
 
@@ -89,7 +91,7 @@ def read_corpus(
     seen = 0
     for source in settings.sources:
         before = seen
-        for item in _read(source, root, settings.max_document_bytes):
+        for item in _read(source, root, settings):
             seen += 1
             if progress is not None and seen % _REPORT_EVERY == 0:
                 progress(seen)
@@ -167,11 +169,26 @@ def compare_digests(old: Mapping[str, Digest], new: Mapping[str, Digest]) -> Cor
     )
 
 
-def _read(source: Source, root: Path, max_bytes: int) -> Iterator[Document | Problem]:
+def _read(source: Source, root: Path, settings: CorpusSettings) -> Iterator[Document | Problem]:
+    limit = settings.max_document_bytes
     match source:
         case FolderSource():
-            return read_folder(source, root=root, max_document_bytes=max_bytes)
+            return _read_folder(source, root, settings)
         case BeirSource():
-            return read_beir(source, root=root, max_document_bytes=max_bytes)
+            items = read_beir(source, root=root, max_document_bytes=limit)
         case PythonSource():
-            return read_docstrings(source, max_document_bytes=max_bytes)
+            items = read_docstrings(source, max_document_bytes=limit)
+    return checked(items, settings.checks)
+
+
+def _read_folder(
+    source: FolderSource, root: Path, settings: CorpusSettings
+) -> Iterator[Document | Problem]:
+    with ParserProcess(settings.parser) as parser:
+        yield from read_folder(
+            source,
+            root=root,
+            max_document_bytes=settings.max_document_bytes,
+            parse_file=parser,
+            checks=settings.checks,
+        )

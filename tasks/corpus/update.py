@@ -9,11 +9,13 @@ from pathlib import Path
 
 from tasks.config import BeirSource, CorpusSettings, FolderSource, PythonSource, Source
 from tasks.corpus.beir import list_beir, read_beir
+from tasks.corpus.checks import CHECKS_VERSION, checked
 from tasks.corpus.docstrings import list_packages, read_docstrings
 from tasks.corpus.document import Document, Problem
 from tasks.corpus.duplicates import Duplicates
 from tasks.corpus.folder import list_files, read_file
 from tasks.corpus.parse import PARSER_VERSION
+from tasks.corpus.parser_process import ParserProcess
 from tasks.corpus.reading import (
     Found,
     Header,
@@ -85,28 +87,24 @@ def update_corpus(
     before = _open(room, header)
     if header is not None and before is not None and is_current(header, listing, before):
         return CorpusUpdate(before, 0, len(listed))
-    reader = _Reader(settings, root, progress)
-    old = load_units(directory, header) if header is not None else {}
-    units: dict[Key, UnitReading] = {}
-    for source, unit in listed:
-        key = (source.name, unit.name)
-        known = old.get(key)
-        if known is not None and known.is_settled and known.stamp == unit.stamp:
-            units[key] = known
-            reader.pass_over()
-        else:
-            units[key] = reader.read(source, unit)
-    kept, problems = _resolve(settings, units)
-    stored = before.document_digests if before is not None else {}
-    missing = {
-        key
-        for key, found in kept.values()
-        if found.digest not in reader.documents and stored.get(found.doc_id) != found.digest
-    }
-    for source, unit in listed:
-        # Its text was left out before, as a duplicate, or the last snapshot is gone.
-        if (source.name, unit.name) in missing:
-            units[source.name, unit.name] = reader.read(source, unit)
+    with ParserProcess(settings.parser) as parser:
+        reader = _Reader(settings, root, progress, parser)
+        old = load_units(directory, header) if header is not None else {}
+        units = {
+            (source.name, unit.name): reader.take(source, unit, old.get((source.name, unit.name)))
+            for source, unit in listed
+        }
+        kept, problems = _resolve(settings, units)
+        stored = before.document_digests if before is not None else {}
+        missing = {
+            key
+            for key, found in kept.values()
+            if found.digest not in reader.documents and stored.get(found.doc_id) != found.digest
+        }
+        for source, unit in listed:
+            # Its text was left out before, as a duplicate, or the last snapshot is gone.
+            if (source.name, unit.name) in missing:
+                units[source.name, unit.name] = reader.read(source, unit)
     if missing:
         kept, problems = _resolve(settings, units)
     ordered = [kept[doc_id][1] for doc_id in sorted(kept)]
@@ -123,17 +121,21 @@ class _Reader:
     settings: CorpusSettings
     root: Path
     progress: Callable[[int], None] | None
+    parser: ParserProcess
     documents: dict[Digest, Document] = field(default_factory=dict)
     opened: int = 0
     seen: int = 0
 
-    def pass_over(self) -> None:
+    def take(self, source: Source, unit: Unit, known: UnitReading | None) -> UnitReading:
+        """What the last reading found where the unit is as it was, else what it holds now."""
         self.seen += 1
         if self.progress is not None and self.seen % _REPORT_EVERY == 0:
             self.progress(self.seen)
+        if known is not None and known.is_settled and known.stamp == unit.stamp:
+            return known
+        return self.read(source, unit)
 
     def read(self, source: Source, unit: Unit) -> UnitReading:
-        self.pass_over()
         if unit.problem is not None:
             return UnitReading(unit.stamp, unit.is_settled, [unit.problem])
         self.opened += 1
@@ -150,14 +152,22 @@ class _Reader:
         return reading
 
     def _items(self, source: Source, unit: Unit) -> Iterable[Document | Problem]:
-        limit = self.settings.max_document_bytes
+        limit, checks = self.settings.max_document_bytes, self.settings.checks
         match source:
             case FolderSource():
-                return [read_file(source, unit.name, root=self.root, max_document_bytes=limit)]
+                return read_file(
+                    source,
+                    unit.name,
+                    root=self.root,
+                    max_document_bytes=limit,
+                    parse_file=self.parser,
+                    checks=checks,
+                )
             case BeirSource():
-                return read_beir(source, root=self.root, max_document_bytes=limit)
+                items = read_beir(source, root=self.root, max_document_bytes=limit)
             case PythonSource():
-                return read_docstrings(source, max_document_bytes=limit)
+                items = read_docstrings(source, max_document_bytes=limit)
+        return checked(items, checks)
 
 
 def _settings_key(settings: CorpusSettings, root: Path) -> Digest:
@@ -169,6 +179,7 @@ def _settings_key(settings: CorpusSettings, root: Path) -> Digest:
             "settings": settings.model_dump(mode="json"),
             "root": str(root.resolve()),
             "snapshot_version": SNAPSHOT_VERSION,
+            "checks_version": CHECKS_VERSION,
             "python": platform.python_version(),
             "parsers": {name: version(name) for name in _PARSERS},
         },
