@@ -1,15 +1,19 @@
 """Pieces -> where to cut: places that the text itself picks, so an edit moves only near ones."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 
-from tasks.corpus.pieces import Piece
+from tasks.corpus.pieces import Piece, Rank
 
 Priority = tuple[int, int, int]
 """Rank, hash of the piece that follows, hash of the next few: by these, places are compared."""
 
 _FOLLOWING = 4
-_SMALLEST = 0.25
+_RADIUS = 2.0
+"""Passages on both sides of a place in which no better one may be, for it to be a sure cut."""
+_LEAST = 0.6
+"""Part of a passage that is filled before a heading or paragraph may end it early."""
 
 
 def choose_cuts(
@@ -17,12 +21,12 @@ def choose_cuts(
 ) -> list[tuple[int, int]]:
     """Group pieces into passages.
 
-    A place where no other within half a passage is better is a cut, whatever the rest of the
-    text says: places are compared by their rank (heading, paragraph, sentence) and then by a hash
-    of the words that follow, as in content-defined chunking by local maxima (Bjørner, Blass and
+    A place where no other within two passages is better is a cut, whatever the rest of the text
+    says: places are compared by their rank (heading, paragraph, sentence) and then by a hash of
+    the words that follow, as in content-defined chunking by local maxima (Bjørner, Blass and
     Gurevich 2010, "Content-dependent chunking for differential compression, the local maximum
-    approach"). What lies between two such cuts and doesn't fit is cut again at its best place,
-    leaving at least a quarter of a passage on both sides where that is possible.
+    approach"). Between two such cuts passages are filled up one after the other, and end a little
+    early where that is at a better place. So an edit changes no passage behind the next sure cut.
 
     Args:
         text: that the pieces are of.
@@ -37,17 +41,17 @@ def choose_cuts(
     before = [0]
     for piece in pieces:
         before.append(before[-1] + piece.tokens)
-    edges = [0, *_local_maxima(priorities, before, limit / 2), len(pieces)]
+    edges = [0, *_local_maxima(priorities, before, _RADIUS * limit), len(pieces)]
     groups = []
-    pending = [(edges[i], edges[i + 1]) for i in range(len(edges) - 1)]
-    pending.reverse()
-    while pending:
-        first, last = pending.pop()
-        if last - first == 1 or fits(first, last):
-            groups.append((first, last))
-        else:
-            cut = _best_cut(priorities, before, first, last, limit)
-            pending += [(cut, last), (first, cut)]
+    for start, last in itertools.pairwise(edges):
+        first = start
+        while last - first > 1 and not fits(first, last):
+            cut = _next_cut(priorities, before, first, last, limit)
+            while cut - first > 1 and not fits(first, cut):
+                cut -= 1
+            groups.append((first, cut))
+            first = cut
+        groups.append((first, last))
     return groups
 
 
@@ -89,20 +93,35 @@ def _local_maxima(
     return found
 
 
-def _best_cut(
+def _next_cut(
     priorities: Sequence[Priority], before: Sequence[int], first: int, last: int, limit: int
 ) -> int:
+    """Where the first passage ends of a range that is too long for one."""
     total = before[last] - before[first]
-    margin = min(_SMALLEST * limit, total / 2)
+    is_for_two = total <= 2 * limit
 
-    def sides(place: int) -> tuple[int, int]:
-        return before[place] - before[first], before[last] - before[place]
+    def size(place: int) -> int:
+        return before[place] - before[first]
 
+    def key(place: int) -> tuple[int, int]:
+        evenness = -abs(2 * size(place) - total)
+        return priorities[place][0], evenness if is_for_two else size(place)
+
+    smallest = _LEAST * limit / 2
+    low, high = _LEAST * limit, float(limit)
+    if is_for_two:
+        low, high = max(total - limit, smallest), min(limit, total - smallest)
     places = range(first + 1, last)
-    wide = [place for place in places if min(sides(place)) >= margin]
-    # Two passages are better than three.
-    halves = [place for place in wide if max(sides(place)) <= limit]
-    return max(
-        halves or wide or places,
-        key=lambda place: (*(priorities[place] if wide else ()), min(sides(place))),
-    )
+    # A section of its own is worth one more passage.
+    sections = [
+        place
+        for place in places
+        if priorities[place][0] >= Rank.HEADING and smallest <= size(place) <= limit
+    ]
+    good = sections or [place for place in places if low <= size(place) <= high]
+    if good:
+        return max(good, key=key)
+    full = [place for place in places if size(place) <= limit]
+    # A heading at the end of a passage says nothing about it.
+    kept_together = [place for place in full if priorities[place][0] != Rank.AFTER_HEADING]
+    return (kept_together or full or places[:1])[-1]

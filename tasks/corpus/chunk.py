@@ -44,12 +44,12 @@ def chunk_document(
 ) -> list[Chunk]:
     """Cut a document into passages of at most `max_tokens` tokens.
 
-    A document that fits is one passage. In others the text itself says where passages end: at
-    headings, else paragraphs, else sentences, of which a hash picks some (`choose_cuts`). An edit
-    changes the passages around it and no others, however long the document is. A passage starts
-    with the last sentences of the one before, up to `overlap_tokens`, unless a heading lies
-    between them. Tables and code stay whole where they fit; only what is too long by itself is
-    cut at lines, else words, else characters.
+    A document that fits is one passage. In others the text itself says where some of the passages
+    end, at headings, else paragraphs, else sentences (`choose_cuts`), so an edit changes a few
+    passages around it and no others, however long the document is. A passage starts with the last
+    sentences of the one before, up to `overlap_tokens` where there is room for them, unless a
+    heading lies between. Tables and code stay whole where they fit; only what is too long by
+    itself is cut at lines, else words, else characters.
 
     Args:
         document: what to cut.
@@ -74,18 +74,17 @@ def chunk_document(
     # No token is shorter than a byte, so most short documents needn't be tokenised.
     if len(text.encode()) <= limit or size(0, len(text)) <= limit:
         return [_chunk(document, 0, len(text), document.title)]
-    room = limit - settings.overlap_tokens
-    pieces = cut_pieces(text, document.blocks, room, size)
+    pieces = cut_pieces(text, document.blocks, limit, size)
 
     def fits(first: int, last: int) -> bool:
         # Tokens of the parts don't always add up to those of the whole.
         parts = sum(piece.tokens for piece in pieces[first:last])
-        return parts <= room and size(pieces[first].start, pieces[last - 1].end) <= limit
+        return parts <= limit and size(pieces[first].start, pieces[last - 1].end) <= limit
 
     paths = HeadingPaths(document, limit // 4, count_tokens)
     chunks: list[Chunk] = []
     previous = 0
-    for first, last in choose_cuts(text, pieces, room, fits):
+    for first, last in choose_cuts(text, pieces, limit, fits):
         start, end = _with_overlap(pieces, previous, first, settings.overlap_tokens), last
         while start < first and size(pieces[start].start, pieces[end - 1].end) > limit:
             start += 1
