@@ -1,23 +1,30 @@
-"""python -m benchmarks [NAME]: run one benchmark, or list what there is."""
+"""python -m benchmarks [NAME [DATA]]: run one benchmark, or list what there is."""
 
 import sys
 from importlib import import_module
+from pathlib import Path
 
 BENCHMARKS = {
     "P8": ("benchmarks.gate_speed", "seconds a decision takes, beside scipy and the peers"),
     "R1": ("benchmarks.champion", "how long a process takes to learn which release is live"),
     "E1": ("benchmarks.error_rates", "how often each gate promotes what is no better"),
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),
+    "P1-read": ("benchmarks.unchanged_corpus", "a corpus read again, beside a stat walk"),
+    "C1": ("benchmarks.chunking", "passages that an edit leaves alone, beside fixed windows"),
 }
+NEED_DATA = {"C1", "P1-read"}
+"""Those that read data sets: DATA is the directory of them."""
 
 
 def main() -> int:
     """Run the command line; the exit code: 0, or 1 when the goal was missed."""
-    if len(sys.argv) != 2 or sys.argv[1] not in BENCHMARKS:
-        for name, (_, what) in BENCHMARKS.items():
-            print(f"  make bench NAME={name}  {what}")
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    data = [Path(argument) for argument in sys.argv[2:]]
+    if name not in BENCHMARKS or len(data) != (name in NEED_DATA):
+        for known, (_, what) in BENCHMARKS.items():
+            print(f"  make bench NAME={known}{' DATA=...' if known in NEED_DATA else ''}  {what}")
         return 0 if len(sys.argv) == 1 else 2
-    met: bool = import_module(BENCHMARKS[sys.argv[1]][0]).main()
+    met: bool = import_module(BENCHMARKS[name][0]).main(*data)
     return 0 if met else 1
 
 

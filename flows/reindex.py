@@ -44,6 +44,12 @@ def take_snapshot(workspace: Workspace) -> SnapshotRef:
     with run_progress("snapshot") as progress:
         snapshot = snapshot_corpus(workspace, progress)
     get_run_logger().info("%d documents, left out: %s", snapshot.documents, snapshot.problems)
+    if snapshot.flagged:
+        get_run_logger().warning(
+            "Suspicious documents that are kept: %s; they are named in %s",
+            snapshot.flagged,
+            snapshot.directory / "problems.json",
+        )
     return snapshot
 
 

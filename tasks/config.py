@@ -136,11 +136,34 @@ class PythonSource(Settings):
 Source = Annotated[FolderSource | BeirSource | PythonSource, Field(discriminator="kind")]
 
 
+class ParserLimits(Settings):
+    """What parsing one file may cost before it is given up."""
+
+    seconds: float = Field(default=20.0, gt=0)
+    """Of processor time."""
+    memory_mb: int = Field(default=2_048, ge=512)
+    """Address space of the parser's process."""
+
+
+CheckAction = Literal["report", "quarantine", "off"]
+
+
+class DocumentChecks(Settings):
+    """What happens to a document that a check finds suspicious."""
+
+    hidden_text: CheckAction = "report"
+    """Text that a reader of the page doesn't see, and invisible characters."""
+    instructions: CheckAction = "report"
+    """Text that addresses the model instead of the reader."""
+
+
 class CorpusSettings(Settings):
-    """Which documents there are, and where a single one is too big to be right."""
+    """Which documents there are, and how far a single one is trusted."""
 
     sources: tuple[Source, ...] = Field(min_length=1)
     max_document_bytes: int = Field(default=5_000_000, gt=0)
+    parser: ParserLimits = ParserLimits()
+    checks: DocumentChecks = DocumentChecks()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

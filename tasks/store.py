@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +41,21 @@ class Home:
 
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file so that a reader sees the old or the new content, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode() if isinstance(content, str) else content
+    _write_parts(path, (data,))
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """`write_atomic` for a file too big to be in memory: each line gets a line end."""
+    _write_parts(path, (f"{line}\n".encode() for line in lines))
+
+
+def _write_parts(path: Path, parts: Iterable[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         # mkstemp makes files private; these are read by other tools of the same machine.

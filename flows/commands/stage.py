@@ -35,7 +35,13 @@ def corpus(out: Out) -> None:
     with reported(), terminal_progress() as progress:
         ref = snapshot_corpus(open_workspace(), progress)
         write_json(
-            out, {"corpus": ref.digest, "documents": ref.documents, "left_out": ref.problems}
+            out,
+            {
+                "corpus": ref.digest,
+                "documents": ref.documents,
+                "left_out": ref.problems,
+                "flagged": ref.flagged,
+            },
         )
 
 

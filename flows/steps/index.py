@@ -1,5 +1,6 @@
 """Settings -> stored corpus snapshot -> stored index version -> the release that is wanted."""
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,8 @@ from flows.workspace import Workspace
 from tasks.answer.generate import ANSWER_VARIABLES
 from tasks.answer.prompt import load_prompt
 from tasks.answer.release import Release
-from tasks.corpus.snapshot import load_snapshot, read_corpus, save_snapshot
+from tasks.corpus.snapshot import load_snapshot
+from tasks.corpus.update import update_corpus
 from tasks.digest import Digest
 from tasks.evaluate.run import Progress
 from tasks.index.build import build_index, index_digest
@@ -25,6 +27,8 @@ class SnapshotRef:
     documents: int
     problems: dict[str, int]
     """Documents that were left out, by reason; each is named in `problems.json`."""
+    flagged: dict[str, int]
+    """Documents that a check found suspicious and that are kept, by reason; named there, too."""
     directory: Path
 
 
@@ -43,24 +47,27 @@ class IndexRef:
 
 
 def snapshot_corpus(workspace: Workspace, progress: Progress) -> SnapshotRef:
-    """Read every source and store the snapshot.
+    """Read what changed in the sources since the last time and store the snapshot.
 
     Raises:
         CorpusError: a source can't be read at all.
     """
     progress("read the corpus", 0, 0)
-    snapshot = read_corpus(
+    snapshot = update_corpus(
         workspace.project.corpus,
         root=workspace.project.root,
+        room=workspace.home.room("corpus"),
+        readings=workspace.home.room("readings"),
         progress=lambda seen: progress("read the corpus", seen, 0),
-    )
-    directory = save_snapshot(snapshot, workspace.home.room("corpus"))
-    reasons = [problem.reason for problem in snapshot.problems]
+    ).snapshot
+    left_out = Counter(item.reason for item in snapshot.problems if not item.is_kept)
+    flagged = Counter(item.reason for item in snapshot.problems if item.is_kept)
     return SnapshotRef(
         digest=snapshot.digest,
-        documents=len(snapshot.documents),
-        problems={reason: reasons.count(reason) for reason in sorted(set(reasons))},
-        directory=directory,
+        documents=snapshot.n_documents,
+        problems=dict(sorted(left_out.items())),
+        flagged=dict(sorted(flagged.items())),
+        directory=snapshot.directory,
     )
 
 

@@ -9,6 +9,7 @@ from typing import BinaryIO, cast
 from tasks.config import BeirSource
 from tasks.corpus.document import Document, Problem, Reason, normalise
 from tasks.corpus.parse import one_line
+from tasks.corpus.units import Unit, file_stamp, is_settled
 from tasks.errors import CorpusError
 
 _FILE_NAMES = ("corpus.jsonl", "corpus.jsonl.gz")
@@ -54,6 +55,18 @@ def read_beir(
             next_step=f"Fetch {path} again.",
             source=source.name,
         ) from error
+
+
+def list_beir(source: BeirSource, *, root: Path, now_ns: int) -> list[Unit]:
+    """The file as one unit; it isn't opened.
+
+    Raises:
+        CorpusError: the file is missing.
+    """
+    path = _file(source, root)
+    status = path.stat()
+    stamp = file_stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return [Unit(path.name, stamp, is_settled(status.st_ctime_ns, now_ns))]
 
 
 def _file(source: BeirSource, root: Path) -> Path:

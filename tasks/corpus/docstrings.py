@@ -1,9 +1,11 @@
 """Importable packages -> a document for each docstring, read in a process of its own."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 from tasks.config import PythonSource
 from tasks.corpus.document import Document, Problem, normalise
+from tasks.corpus.units import Unit, file_stamp, is_settled
+from tasks.digest import file_digest, text_digest
 from tasks.errors import CorpusError
 
 STDLIB = "stdlib"
@@ -99,6 +103,46 @@ def read_docstrings(
             yield Problem(source.name, source.name, "empty", detail)
     for row in sorted(documents, key=lambda item: (item["doc_id"].count("."), item["doc_id"])):
         yield _document(row, source.name, max_document_bytes)
+
+
+def list_packages(source: PythonSource, *, now_ns: int) -> list[Unit]:
+    """The packages as one unit; nothing is imported.
+
+    Its stamp is made of the running Python and of the status of every file of the packages, and
+    of the directories that packages are installed in: what is documented may be inherited from
+    another package.
+    """
+    lines = [sys.version, sys.executable, file_digest(_WALK)]
+    newest = 0
+    for path in _places(source):
+        try:
+            status = path.stat()
+        except OSError as error:
+            lines.append(f"{path} {error.errno}")
+            continue
+        stamp = file_stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        lines.append(f"{path} {stamp}")
+        newest = max(newest, status.st_ctime_ns)
+    return [Unit(source.name, text_digest("\n".join(lines)), is_settled(newest, now_ns))]
+
+
+def _places(source: PythonSource) -> list[Path]:
+    """Files of the packages and the directories on the import path, ordered."""
+    found = {Path(entry) for entry in sys.path if entry}
+    standard = Path(sysconfig.get_path("stdlib"))
+    found.add(standard)
+    for name in source.packages:
+        if name == STDLIB:
+            found |= set(standard.glob("*.py")) | set(standard.glob("[!_]*/*.py"))
+            continue
+        top = name.partition(".")[0]
+        spec = importlib.util.find_spec(top)
+        if spec is None:
+            continue
+        found |= {Path(spec.origin)} if spec.origin and spec.has_location else set()
+        for folder in spec.submodule_search_locations or ():
+            found |= {path for path in Path(folder).rglob("*.*") if path.suffix != ".pyc"}
+    return sorted(found)
 
 
 def _document(row: dict[str, Any], source: str, max_bytes: int) -> Document | Problem:

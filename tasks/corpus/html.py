@@ -1,9 +1,14 @@
-"""HTML -> the text that a browser would show."""
+"""HTML -> marked text: what a browser would show."""
 
 import re
 from collections import Counter
+from typing import NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from tasks.corpus.hidden_html import hidden_passages
+from tasks.corpus.structure import CODE, END, STARTS, TABLE, without_marks
+from tasks.corpus.structure import heading as heading_mark
 
 _INVISIBLE = re.compile(r"script|style|noscript|template|head|svg|iframe")
 _PARAGRAPH = re.compile(
@@ -12,10 +17,14 @@ _PARAGRAPH = re.compile(
 )
 _LINE = re.compile(r"br|caption|dd|div|dt|figcaption|legend|li|option|tbody|tfoot|thead|tr")
 _BLANKS = re.compile(r"\s+")
+_HEADING = re.compile(r"h[1-6]")
 _OPEN_OR_CLOSE = re.compile(r"<(/?)([a-zA-Z][\w-]*)")
 _NEEDS_NO_END = re.compile(
     r"area|base|br|col|dd|dt|embed|hr|img|input|li|link|meta|option|p|source|t[dhr]|wbr"
 )
+
+_STARTS_ROW = frozenset({"\n", *STARTS})
+_STARTS_LINE = frozenset({" ", "\n", *STARTS})
 
 MAX_DEPTH = 20_000
 """Parsing takes time by the square of the depth: half a second here, minutes at ten times that."""
@@ -31,18 +40,27 @@ def too_deep(source: str) -> bool:
     )
 
 
-def visible_text(source: str) -> tuple[str | None, str]:
-    """Return the title, None without one, and the visible text of an HTML text.
+class Page(NamedTuple):
+    """What an HTML text says: title, None without one, marked text, and what it hides."""
 
+    title: str | None
+    text: str
+    hidden: tuple[str, ...]
+
+
+def read_page(source: str) -> Page:
+    """Return the title, the visible text and hidden passages of an HTML text.
+
+    Headings, tables and `<pre>` stand between the marks of `tasks/corpus/structure.py`.
     Paragraphs are separated by a blank line, lines and list items by a line end, cells by ` | `.
     Blanks inside a paragraph collapse, except in `<pre>`.
     """
-    tree = LexborHTMLParser(source)
+    tree = LexborHTMLParser(without_marks(source))
     heading = tree.css_first("title") or tree.css_first("h1")
     title = heading.text() if heading is not None else None
     text = _render(tree.body) if tree.body is not None else ""
     text = re.sub(r"[ \t]*\n[ \t]*(?=\n)|[ \t]+(?=\n)", "\n", text)
-    return title, re.sub(r"\n{3,}", "\n\n", text)
+    return Page(title, re.sub(r"\n{3,}", "\n\n", text), hidden_passages(tree))
 
 
 def _render(body: LexborNode) -> str:
@@ -52,7 +70,10 @@ def _render(body: LexborNode) -> str:
     while stack:
         node, preformatted = stack.pop()
         if isinstance(node, str):
-            _break(parts, node)
+            if node == END:
+                parts.append(END)
+            else:
+                _break(parts, node)
             continue
         tag = node.tag or ""
         if tag == "-text":
@@ -65,9 +86,12 @@ def _render(body: LexborNode) -> str:
         if mark:
             _break(parts, mark)
             stack.append((mark, False))
+        if start := _start_of(tag):
+            parts.append(start)
+            stack.append((END, False))
         if tag == "li":
             parts.append("- ")
-        elif tag in ("td", "th") and parts and not parts[-1].endswith("\n"):
+        elif tag in ("td", "th") and parts and parts[-1][-1] not in _STARTS_ROW:
             parts.append(" | ")
         children: list[tuple[LexborNode | str, bool]] = []
         child = node.child
@@ -78,10 +102,16 @@ def _render(body: LexborNode) -> str:
     return "".join(parts)
 
 
+def _start_of(tag: str) -> str | None:
+    if _HEADING.fullmatch(tag):
+        return heading_mark(int(tag[1]))
+    return {"table": TABLE, "pre": CODE}.get(tag)
+
+
 def _add(parts: list[str], text: str) -> None:
     if not text:
         return
-    if text[0] == " " and (not parts or parts[-1][-1] in " \n"):
+    if text[0] == " " and (not parts or parts[-1][-1] in _STARTS_LINE):
         text = text[1:]
     if text:
         parts.append(text)
@@ -91,6 +121,8 @@ def _break(parts: list[str], mark: str) -> None:
     """End the line or paragraph once, however many blocks end here."""
     if not parts:
         return
-    if parts[-1].endswith("\n\n") or (mark == "\n" and parts[-1].endswith("\n")):
+    if parts[-1] in STARTS or parts[-1].endswith("\n\n"):
+        return
+    if mark == "\n" and parts[-1].endswith("\n"):
         return
     parts.append("\n" if parts[-1].endswith("\n") else mark)

@@ -1,4 +1,4 @@
-"""CommonMark -> plain text: what a reader of the rendered page would see."""
+"""CommonMark -> marked text: what a reader of the rendered page would see."""
 
 import re
 from collections.abc import Sequence
@@ -6,16 +6,24 @@ from collections.abc import Sequence
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from tasks.corpus.structure import CODE, END, TABLE, without_marks
+from tasks.corpus.structure import heading as heading_mark
+
 _TAG = re.compile(r"<[a-zA-Z/!?][^>]*>")
 # The parser leaves out what is nested deeper, in silence; its default is 20.
 _MAX_NESTING = 100
-_BLOCK_ENDS = frozenset({"paragraph_close", "heading_close", "blockquote_close", "table_close"})
+_BLOCK_ENDS = frozenset({"paragraph_close", "blockquote_close"})
 
 
-def plain_text(source: str) -> tuple[str | None, str]:
-    """Return the first heading's text, None without one, and the text of all blocks."""
-    tokens = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table").parse(source)
+def marked_text(source: str) -> tuple[str | None, str, tuple[str, ...]]:
+    """Return the first heading's text, None without one, the text of all blocks, and hidden ones.
+
+    Headings, tables and code stand between the marks of `tasks/corpus/structure.py`.
+    """
+    parser = MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table")
+    tokens = parser.parse(without_marks(source))
     heading: str | None = None
+    hidden: list[str] = []
     parts: list[str] = []
     markers: list[int | None] = []
     cells = 0
@@ -26,10 +34,14 @@ def plain_text(source: str) -> tuple[str | None, str]:
                 if heading is None and tokens[position - 1].type == "heading_open":
                     heading = text
                 parts.append(text)
+            case "heading_open":
+                parts.append(heading_mark(int(token.tag[1:])))
+            case "heading_close":
+                parts.append(END + "\n\n")
             case "fence" | "code_block":
-                parts.append(token.content.rstrip("\n") + "\n\n")
+                parts.append(CODE + token.content.rstrip("\n") + END + "\n\n")
             case "html_block":
-                parts.append(_html(token.content) + "\n\n")
+                parts.append(_html(token.content, hidden) + "\n\n")
             case "bullet_list_open":
                 markers.append(None)
             case "ordered_list_open":
@@ -44,6 +56,10 @@ def plain_text(source: str) -> tuple[str | None, str]:
                 )
                 if number is not None:
                     markers[-1] = number + 1
+            case "table_open":
+                parts.append(TABLE)
+            case "table_close":
+                parts.append(END + "\n\n")
             case "tr_open":
                 cells = 0
             case "th_open" | "td_open":
@@ -54,7 +70,7 @@ def plain_text(source: str) -> tuple[str | None, str]:
             # A tight list's paragraphs are hidden: its items are lines, not paragraphs.
             case kind if kind in _BLOCK_ENDS:
                 parts.append("\n" if token.hidden else "\n\n")
-    return heading, re.sub(r"\n{3,}", "\n\n", "".join(parts))
+    return heading, re.sub(r"\n{3,}", "\n\n", "".join(parts)), tuple(hidden)
 
 
 def _inline(tokens: Sequence[Token]) -> str:
@@ -72,10 +88,12 @@ def _inline(tokens: Sequence[Token]) -> str:
     return "".join(parts)
 
 
-def _html(source: str) -> str:
+def _html(source: str, hidden: list[str]) -> str:
     """Text of raw HTML blocks; without tags there is nothing to parse."""
     if not _TAG.search(source):
         return source
-    from tasks.corpus.html import visible_text
+    from tasks.corpus.html import read_page
 
-    return visible_text(source)[1]
+    page = read_page(source)
+    hidden += page.hidden
+    return page.text

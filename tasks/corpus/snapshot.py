@@ -1,31 +1,27 @@
 """All sources -> one corpus snapshot, named by a digest of everything that its documents say."""
 
-import json
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from tasks.config import (
     BeirSource,
     CorpusSettings,
     FolderSource,
     PythonSource,
-    Settings,
     Source,
 )
 from tasks.corpus.beir import read_beir
+from tasks.corpus.checks import checked
 from tasks.corpus.docstrings import read_docstrings
 from tasks.corpus.document import Document, Problem
+from tasks.corpus.duplicates import Duplicates
 from tasks.corpus.folder import read_folder
-from tasks.digest import Digest, digest, file_digest, text_digest
-from tasks.errors import CorpusError, CorruptArtifact
-from tasks.store import new_directory, write_json
+from tasks.corpus.parser_process import ParserProcess
+from tasks.corpus.stored import corrupt, open_snapshot, store_documents
+from tasks.digest import Digest, digest, text_digest
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 """Bumped when equal sources give another snapshot."""
 
 _REPORT_EVERY = 100
@@ -46,18 +42,18 @@ class CorpusSnapshot:
     problems: tuple[Problem, ...]
 
     @property
+    def n_documents(self) -> int:
+        """How many documents there are."""
+        return len(self.documents)
+
+    def read(self, ids: Collection[str] | None = None) -> Iterator[Document]:
+        """Documents ordered by id: all of them, or those with these ids."""
+        return (item for item in self.documents if ids is None or item.doc_id in ids)
+
+    @property
     def document_digests(self) -> dict[str, Digest]:
         """Digest of each document by its id."""
         return {document.doc_id: document.digest for document in self.documents}
-
-
-class SnapshotManifest(Settings):
-    """What a stored snapshot holds."""
-
-    digest: Digest
-    n_documents: int
-    documents_by_source: dict[str, int]
-    files: dict[str, Digest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +87,24 @@ def read_corpus(
     """
     documents: dict[str, Document] = {}
     problems: list[Problem] = []
+    duplicates = Duplicates()
     seen = 0
     for source in settings.sources:
         before = seen
-        first_with_text: dict[Digest, str] = {}
-        for item in _read(source, root, settings.max_document_bytes):
+        for item in _read(source, root, settings):
             seen += 1
             if progress is not None and seen % _REPORT_EVERY == 0:
                 progress(seen)
             if isinstance(item, Problem):
                 problems.append(item)
-            elif problem := _duplicate(item, source.name, documents, first_with_text):
+            elif problem := duplicates.check(
+                item.doc_id, text_digest(item.text), source=source.name
+            ):
                 problems.append(problem)
             else:
                 documents[item.doc_id] = item
         if seen == before:
-            detail = f"The source ({source.kind}) has nothing that could be a document."
-            problems.append(Problem(source.name, source.name, "empty", detail))
+            problems.append(empty_source(source))
     if progress is not None:
         progress(seen)
     return make_snapshot(documents.values(), problems)
@@ -117,7 +114,18 @@ def make_snapshot(documents: Iterable[Document], problems: Iterable[Problem]) ->
     """Order documents, whose ids must be unique, and name them."""
     ordered = tuple(sorted(documents, key=lambda document: document.doc_id))
     digests = [document.digest for document in ordered]
-    return CorpusSnapshot(digest("corpus", SNAPSHOT_VERSION, digests), ordered, tuple(problems))
+    return CorpusSnapshot(snapshot_digest(digests), ordered, tuple(problems))
+
+
+def snapshot_digest(digests: Sequence[Digest]) -> Digest:
+    """Name a snapshot by the digests of its documents, which are ordered by id."""
+    return digest("corpus", SNAPSHOT_VERSION, digests)
+
+
+def empty_source(source: Source) -> Problem:
+    """The problem with a source that is there and has nothing in it."""
+    detail = f"The source ({source.kind}) has nothing that could be a document."
+    return Problem(source.name, source.name, "empty", detail)
 
 
 def save_snapshot(snapshot: CorpusSnapshot, room: Path) -> Path:
@@ -126,23 +134,8 @@ def save_snapshot(snapshot: CorpusSnapshot, room: Path) -> Path:
     Documents that are stored already aren't written again; `problems.json` always tells about
     the last reading.
     """
-    import pyarrow.parquet
-
-    directory = room / snapshot.digest
-    if not directory.is_dir():
-        with new_directory(directory) as partial:
-            table = partial / "documents.parquet"
-            pyarrow.parquet.write_table(_table(snapshot.documents), table, compression="zstd")
-            sources = Counter(document.metadata["source"] for document in snapshot.documents)
-            manifest = SnapshotManifest(
-                digest=snapshot.digest,
-                n_documents=len(snapshot.documents),
-                documents_by_source=dict(sorted(sources.items())),
-                files={table.name: file_digest(table)},
-            )
-            write_json(partial / "manifest.json", manifest.model_dump(mode="json"))
-    write_json(directory / "problems.json", [asdict(problem) for problem in snapshot.problems])
-    return directory
+    documents = ((document, document.digest) for document in snapshot.documents)
+    return store_documents(room, snapshot.digest, documents, snapshot.problems).directory
 
 
 def load_snapshot(directory: Path) -> CorpusSnapshot:
@@ -152,33 +145,13 @@ def load_snapshot(directory: Path) -> CorpusSnapshot:
         CorpusError: there is no such directory.
         CorruptArtifact: a file is missing or its bytes aren't those that were written.
     """
-    import pyarrow.parquet
-
-    if not directory.is_dir():
-        raise CorpusError(
-            f"There is no corpus snapshot {str(directory)!r}.",
-            next_step="Read the corpus again with: dvc repro",
-        )
+    stored = open_snapshot(directory)
     try:
-        stored = json.loads((directory / "manifest.json").read_bytes())
-        manifest = SnapshotManifest.model_validate(stored)
-        for name, expected in manifest.files.items():
-            found = file_digest(directory / name)
-            if found != expected:
-                raise _corrupt(directory, f"{name} has digest {found}, expected {expected}")
-        rows = pyarrow.parquet.read_table(directory / "documents.parquet").to_pylist()
-        problems = json.loads((directory / "problems.json").read_bytes())
-        snapshot = make_snapshot(
-            (
-                Document(row["doc_id"], row["title"], row["text"], dict(row["metadata"]))
-                for row in rows
-            ),
-            (Problem(**problem) for problem in problems),
-        )
-    except (OSError, ValueError, TypeError, KeyError, ValidationError) as error:
-        raise _corrupt(directory, f"{type(error).__name__}: {error}") from error
-    if snapshot.digest != manifest.digest or directory.name != manifest.digest:
-        raise _corrupt(directory, f"its documents have the digest {snapshot.digest}")
+        snapshot = make_snapshot(stored.read(), stored.problems)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise corrupt(directory, f"{type(error).__name__}: {error}") from error
+    if snapshot.digest != stored.digest:
+        raise corrupt(directory, f"its documents have the digest {snapshot.digest}")
     return snapshot
 
 
@@ -196,50 +169,26 @@ def compare_digests(old: Mapping[str, Digest], new: Mapping[str, Digest]) -> Cor
     )
 
 
-def _read(source: Source, root: Path, max_bytes: int) -> Iterator[Document | Problem]:
+def _read(source: Source, root: Path, settings: CorpusSettings) -> Iterator[Document | Problem]:
+    limit = settings.max_document_bytes
     match source:
         case FolderSource():
-            return read_folder(source, root=root, max_document_bytes=max_bytes)
+            return _read_folder(source, root, settings)
         case BeirSource():
-            return read_beir(source, root=root, max_document_bytes=max_bytes)
+            items = read_beir(source, root=root, max_document_bytes=limit)
         case PythonSource():
-            return read_docstrings(source, max_document_bytes=max_bytes)
+            items = read_docstrings(source, max_document_bytes=limit)
+    return checked(items, settings.checks)
 
 
-def _duplicate(
-    document: Document,
-    source: str,
-    documents: Mapping[str, Document],
-    first_with_text: dict[Digest, str],
-) -> Problem | None:
-    if same_id := documents.get(document.doc_id):
-        other = same_id.metadata["source"]
-        detail = f"The source {other!r} has a document with this id already."
-        return Problem(source, document.doc_id, "duplicate", detail)
-    first = first_with_text.setdefault(text_digest(document.text), document.doc_id)
-    if first != document.doc_id:
-        detail = f"Its text is the same as that of {first!r}."
-        return Problem(source, document.doc_id, "duplicate", detail)
-    return None
-
-
-def _table(documents: tuple[Document, ...]) -> Any:
-    import pyarrow as pa
-
-    metadata = pa.array(
-        [sorted(document.metadata.items()) for document in documents],
-        type=pa.map_(pa.string(), pa.string()),
-    )
-    columns = {
-        name: pa.array([getattr(document, name) for document in documents], type=pa.large_string())
-        for name in ("doc_id", "title", "text")
-    }
-    return pa.table(columns | {"metadata": metadata})
-
-
-def _corrupt(directory: Path, what: str) -> CorruptArtifact:
-    return CorruptArtifact(
-        f"The corpus snapshot {directory.name[:12]} is damaged: {what}.",
-        next_step=f"Delete {directory} and read the corpus again.",
-        directory=str(directory),
-    )
+def _read_folder(
+    source: FolderSource, root: Path, settings: CorpusSettings
+) -> Iterator[Document | Problem]:
+    with ParserProcess(settings.parser) as parser:
+        yield from read_folder(
+            source,
+            root=root,
+            max_document_bytes=settings.max_document_bytes,
+            parse_file=parser,
+            checks=settings.checks,
+        )

@@ -15,6 +15,7 @@ from tasks.corpus.parse import (
     parse_pdf,
     parse_text,
 )
+from tasks.corpus.structure import Block
 from tests.pdf import make_pdf
 
 
@@ -41,6 +42,7 @@ if x:
         "The first heading",
         "The first heading\n\nA link and an image, wrapped.\n\n- one\n- two\n  1. inner\n\n"
         "if x:\n    y()\n\na | b\n1 | 2",
+        (Block("heading", 0, 17, 1), Block("code", 74, 87), Block("table", 89, 100)),
     )
 
 
@@ -82,6 +84,7 @@ def test_html_gives_visible_text_without_scripts_and_styles():
     assert parse_html(source) == Parsed(
         "The page & more",
         "Head\n\nOne two, three\nfour\n\nfive\nsix\n\n- a\n- b\n\n1 | 2\n\nx\n      y",
+        (Block("heading", 0, 4, 1), Block("table", 46, 51), Block("code", 53, 62)),
     )
 
 
@@ -158,7 +161,7 @@ def test_an_encrypted_pdf_is_broken():
 
 
 def test_the_suffix_decides_and_unknown_ones_are_text():
-    assert parse(b"# Head", suffix=".MD") == Parsed("Head", "Head")
+    assert parse(b"# Head", suffix=".MD") == Parsed("Head", "Head", (Block("heading", 0, 4, 1),))
     assert parse(b"# Head", suffix=".rst") == Parsed(None, "# Head")
 
 

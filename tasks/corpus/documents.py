@@ -1,0 +1,94 @@
+"""Documents <-> a Parquet file of them, read and written a batch at a time."""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from tasks.corpus.document import Document
+from tasks.corpus.structure import Block
+from tasks.digest import Digest
+
+_BATCH = 2_000
+
+
+def write_documents(path: Path, documents: Iterable[tuple[Document, Digest]]) -> None:
+    """Write documents in the order given; no more than a batch of them is in memory."""
+    import pyarrow.parquet
+
+    rows = iter(documents)
+    with pyarrow.parquet.ParquetWriter(path, _schema(), compression="zstd") as writer:
+        while batch := list(islice(rows, _BATCH)):
+            writer.write_table(_table(batch))
+
+
+def read_documents(path: Path, ids: Collection[str] | None = None) -> Iterator[Document]:
+    """Read documents in the order of the file: all of them, or those with these ids."""
+    import pyarrow.compute
+    import pyarrow.parquet
+
+    wanted = None if ids is None else pyarrow.array(sorted(ids), type=pyarrow.large_string())
+    if wanted is not None and not len(wanted):
+        return
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            if wanted is None:
+                table = file.read_row_group(group)
+            else:
+                names = file.read_row_group(group, columns=["doc_id"])["doc_id"]
+                mask = pyarrow.compute.is_in(names, value_set=wanted)
+                if not pyarrow.compute.any(mask).as_py():
+                    continue
+                table = file.read_row_group(group).filter(mask)
+            yield from map(_document, table.to_pylist())
+
+
+def read_digests(path: Path) -> dict[str, Digest]:
+    """Digest of each document by its id, in the order of the file; no text is read."""
+    import pyarrow.parquet
+
+    columns = pyarrow.parquet.read_table(path, columns=["doc_id", "digest"]).to_pydict()
+    return dict(zip(columns["doc_id"], columns["digest"], strict=True))
+
+
+def _document(row: dict[str, Any]) -> Document:
+    return Document(
+        row["doc_id"],
+        row["title"],
+        row["text"],
+        dict(row["metadata"]),
+        tuple(Block(**block) for block in row["blocks"]),
+    )
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    block = {"kind": pa.string(), "start": pa.int64(), "end": pa.int64(), "level": pa.int8()}
+    return pa.schema(
+        {
+            "doc_id": pa.large_string(),
+            "title": pa.large_string(),
+            "text": pa.large_string(),
+            "metadata": pa.map_(pa.string(), pa.string()),
+            "blocks": pa.list_(pa.struct(block)),
+            "digest": pa.string(),
+        }
+    )
+
+
+def _table(batch: list[tuple[Document, Digest]]) -> Any:
+    import pyarrow as pa
+
+    return pa.table(
+        {
+            "doc_id": [document.doc_id for document, _ in batch],
+            "title": [document.title for document, _ in batch],
+            "text": [document.text for document, _ in batch],
+            "metadata": [sorted(document.metadata.items()) for document, _ in batch],
+            "blocks": [[asdict(block) for block in document.blocks] for document, _ in batch],
+            "digest": [digest for _, digest in batch],
+        },
+        schema=_schema(),
+    )

@@ -1,0 +1,173 @@
+"""A snapshot on disk: known by its manifest, its documents read when they are asked for."""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tasks.config import Settings
+from tasks.corpus.document import Document, Problem
+from tasks.corpus.documents import read_digests, read_documents, write_documents
+from tasks.digest import Digest, file_digest
+from tasks.errors import CorpusError, CorruptArtifact
+from tasks.store import new_directory, write_json
+
+DOCUMENTS = "documents.parquet"
+MANIFEST = "manifest.json"
+PROBLEMS = "problems.json"
+
+
+class SnapshotManifest(Settings):
+    """What a stored snapshot holds."""
+
+    digest: Digest
+    n_documents: int
+    documents_by_source: dict[str, int]
+    files: dict[str, Digest]
+
+
+class StoredSnapshot:
+    """All documents at one time, on disk.
+
+    Opening it reads its manifest alone, so neither Arrow nor any text is loaded for a corpus that
+    didn't change. The file of documents is checked against its digest before its first use.
+
+    Attributes:
+        directory: where it lies; its name is the digest.
+        manifest: what it holds.
+    """
+
+    def __init__(self, directory: Path, manifest: SnapshotManifest) -> None:
+        self.directory = directory
+        self.manifest = manifest
+
+    @property
+    def digest(self) -> Digest:
+        """Identity of the documents; problems are no part of it."""
+        return self.manifest.digest
+
+    @property
+    def n_documents(self) -> int:
+        """How many documents there are."""
+        return self.manifest.n_documents
+
+    @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What the sources have but can't give, at the last reading that gave this snapshot.
+
+        Raises:
+            CorruptArtifact: the file of problems is missing or damaged.
+        """
+        try:
+            rows = json.loads((self.directory / PROBLEMS).read_bytes())
+            return tuple(Problem(**row) for row in rows)
+        except (OSError, ValueError, TypeError) as error:
+            raise corrupt(self.directory, f"{type(error).__name__}: {error}") from error
+
+    @cached_property
+    def document_digests(self) -> dict[str, Digest]:
+        """Digest of each document by its id, ordered by id; no text is read.
+
+        Raises:
+            CorruptArtifact: the file of documents is missing or damaged.
+        """
+        return read_digests(self._documents_file)
+
+    @cached_property
+    def documents(self) -> tuple[Document, ...]:
+        """All documents in memory, ordered by id; `read` gives them one by one."""
+        return tuple(self.read())
+
+    def read(self, ids: Collection[str] | None = None) -> Iterator[Document]:
+        """Read documents ordered by id, a batch at a time.
+
+        Args:
+            ids: of those that are wanted, unknown ones are passed over; None: all.
+
+        Raises:
+            CorruptArtifact: the file of documents is missing or damaged.
+        """
+        return read_documents(self._documents_file, ids)
+
+    @cached_property
+    def _documents_file(self) -> Path:
+        path = self.directory / DOCUMENTS
+        try:
+            found = file_digest(path)
+        except OSError as error:
+            raise corrupt(self.directory, f"{DOCUMENTS}: {error}") from error
+        expected = self.manifest.files.get(DOCUMENTS)
+        if found != expected:
+            raise corrupt(self.directory, f"{DOCUMENTS} has digest {found}, expected {expected}")
+        return path
+
+
+def open_snapshot(directory: Path) -> StoredSnapshot:
+    """Open a stored snapshot; its documents are read and checked when they are asked for.
+
+    Raises:
+        CorpusError: there is no such directory.
+        CorruptArtifact: its manifest is missing or isn't that of this directory.
+    """
+    if not directory.is_dir():
+        raise CorpusError(
+            f"There is no corpus snapshot {str(directory)!r}.",
+            next_step="Read the corpus again with: dvc repro",
+        )
+    try:
+        stored = json.loads((directory / MANIFEST).read_bytes())
+        manifest = SnapshotManifest.model_validate(stored)
+    except (OSError, ValueError, ValidationError) as error:
+        raise corrupt(directory, f"{type(error).__name__}: {error}") from error
+    if manifest.digest != directory.name:
+        raise corrupt(directory, f"its manifest is that of {manifest.digest}")
+    return StoredSnapshot(directory, manifest)
+
+
+def store_documents(
+    room: Path,
+    name: Digest,
+    documents: Iterable[tuple[Document, Digest]],
+    problems: Sequence[Problem],
+) -> StoredSnapshot:
+    """Store a snapshot as `room/<name>/`; documents that are there already aren't written again.
+
+    Args:
+        room: directory of all snapshots.
+        name: digest of the snapshot.
+        documents: ordered by id, each with its digest; not touched when the directory is there.
+        problems: of this reading; they replace those of the one before.
+    """
+    directory = room / name
+    if not directory.is_dir():
+        sources: Counter[str] = Counter()
+
+        def counted() -> Iterator[tuple[Document, Digest]]:
+            for document, digest in documents:
+                sources[document.metadata["source"]] += 1
+                yield document, digest
+
+        with new_directory(directory) as partial:
+            write_documents(partial / DOCUMENTS, counted())
+            manifest = SnapshotManifest(
+                digest=name,
+                n_documents=sources.total(),
+                documents_by_source=dict(sorted(sources.items())),
+                files={DOCUMENTS: file_digest(partial / DOCUMENTS)},
+            )
+            write_json(partial / MANIFEST, manifest.model_dump(mode="json"))
+    write_json(directory / PROBLEMS, [asdict(problem) for problem in problems])
+    return open_snapshot(directory)
+
+
+def corrupt(directory: Path, what: str) -> CorruptArtifact:
+    """The error for a snapshot whose bytes aren't those that were written."""
+    return CorruptArtifact(
+        f"The corpus snapshot {directory.name[:12]} is damaged: {what}.",
+        next_step=f"Delete {directory} and read the corpus again.",
+        directory=str(directory),
+    )
