@@ -313,7 +313,10 @@ def test_the_index_of_a_known_corpus_changes_only_with_the_version(tmp_path: Pat
     assert (
         report.version.digest == "4c86f77fb18c2dca6a6860d825cf2b8cb93d99a871368f41726ab1aaeee8feac"
     )
-    assert digest("rows", 1, [row | {"vector": None} for row in rows(report)]) == "06fa6aceb7dc741fdab7e7eee2154099ac541f82772896bbafa626da4804748a"
+    assert (
+        digest("rows", 1, [row | {"vector": None} for row in rows(report)])
+        == "06fa6aceb7dc741fdab7e7eee2154099ac541f82772896bbafa626da4804748a"
+    )
 
 
 def test_equal_builds_give_equal_bytes(tmp_path: Path):
