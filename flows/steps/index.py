@@ -12,7 +12,7 @@ from tasks.digest import Digest
 from tasks.evaluate.run import Progress
 from tasks.index.build import build_index, index_digest
 from tasks.index.embed import Embedder, embedder_digest, load_embedder
-from tasks.index.sharing import newest_version
+from tasks.index.sharing import version_to_start_from
 from tasks.index.version import has_segments, load_version
 from tasks.serve.version import model_version
 from tasks.serve.weights import ensure_embedding
@@ -77,11 +77,12 @@ def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
         prompt=load_prompt(project.prompts / f"{wanted.prompt}.yaml", variables=ANSWER_VARIABLES),
         model=model_version(wanted.model, project.models.generator(wanted.model)),
         retrieval=wanted.retrieval,
-        index_digest=index_digest(corpus, wanted.chunking, embedding),
+        index_digest=index_digest(corpus, wanted.chunking, embedding, wanted.index),
         corpus_digest=corpus,
         chunking=wanted.chunking,
         embedding=wanted.embedding,
         embedding_digest=embedding,
+        index_settings=wanted.index,
     )
 
 
@@ -103,8 +104,16 @@ def ensure_index(workspace: Workspace, release: Release, progress: Progress) -> 
         release.chunking,
         open_embedder(workspace, release.embedding, progress),
         room=room,
-        previous=newest_version(room, release.embedding_digest),
+        previous=version_to_start_from(
+            room,
+            chunking=release.chunking,
+            embedding=release.embedding_digest,
+            index=release.index_settings,
+        ),
+        index=release.index_settings,
+        compaction=workspace.project.corpus.compaction,
         progress=lambda done, total: progress("embed", done, total),
+        announce=lambda plan: progress(str(plan), 0, plan.texts),
     )
     diff = report.diff
     return IndexRef(
