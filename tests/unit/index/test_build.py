@@ -16,7 +16,13 @@ from tasks.corpus.document import Document
 from tasks.corpus.snapshot import CorpusDiff, CorpusSnapshot, make_snapshot
 from tasks.digest import digest
 from tasks.errors import CorpusError, CorruptArtifact, Terminal
-from tasks.index.build import LEFTOVER_AGE_S, BuildReport, build_index, remove_leftovers
+from tasks.index.build import (
+    LEFTOVER_AGE_S,
+    BuildReport,
+    EmbeddingPlan,
+    build_index,
+    remove_leftovers,
+)
 from tasks.index.chunks import FIELDS
 from tasks.index.search import open_index
 from tasks.index.sharing import version_directories
@@ -310,6 +316,62 @@ def test_two_builds_at_once_give_one_version(tmp_path: Path):
     assert version_directories(tmp_path) == [reports[0].directory]
     assert len(segments(tmp_path)) == 1
     assert load_version(reports[0].directory) == reports[0].version
+
+
+NOTHING_TO_DO = """
+import sys
+from pathlib import Path
+from tests.embedders import HashingEmbedder
+from tests.unit.index.test_build import build, corpus
+
+before = set(sys.modules)
+report = build(Path(sys.argv[1]), corpus(), Path(sys.argv[2]))
+assert report.embedded == 0 and not report.diff
+heavy = {"torch", "faiss", "datasets", "sentence_transformers", "transformers", "sklearn", "scipy"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_a_build_with_nothing_to_do_loads_no_heavy_library(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    command = [sys.executable, "-c", NOTHING_TO_DO, str(tmp_path), str(first.directory)]
+    done = subprocess.run(command, check=True, cwd=Path.cwd(), capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
+def test_what_will_be_embedded_is_said_before_and_how_long_it_takes_after_the_first_batch(
+    tmp_path: Path,
+):
+    many = make_snapshot([document(f"d{n}", f"Text number {n}.") for n in range(1_500)], [])
+    told: list[EmbeddingPlan] = []
+    first = build_index(
+        many, CHUNKING, HashingEmbedder(), room=tmp_path, previous=None, announce=told.append
+    )
+    assert [(plan.texts, plan.known, plan.other_model) for plan in told] == [(1_500, 0, False)] * 2
+    assert told[0].seconds is None
+    assert told[1].seconds is not None
+    assert "about 0 min left" in str(told[1])
+    told.clear()
+    build_index(
+        corpus(),
+        CHUNKING,
+        HashingEmbedder("other"),
+        room=tmp_path,
+        previous=first.directory,
+        announce=told.append,
+    )
+    assert "all of them because the embedding model is another one" in str(told[0])
+    told.clear()
+    again = [document("new", "Text of another one."), *many.documents]
+    build_index(
+        make_snapshot(again, []),
+        Chunking(max_tokens=9, overlap_tokens=0),
+        HashingEmbedder(),
+        room=tmp_path,
+        previous=first.directory,
+        announce=told.append,
+    )
+    assert [(plan.texts, plan.known) for plan in told] == [(1, 1_500)]
 
 
 def test_the_index_of_a_known_corpus_changes_only_with_the_version(tmp_path: Path):
