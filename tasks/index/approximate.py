@@ -26,7 +26,7 @@ _TRAIN_ITERATIONS = 6
 _HNSW_LINKS = 32
 _HNSW_CONSTRUCTION = 80
 _PQ_DIMENSIONS = 8
-_PQ_REFINE = 10
+_REFINE: dict[SegmentKind, int] = {"hnsw": 4, "ivf": 4, "ivfpq": 10}
 _TIE = 1e-6
 
 
@@ -77,12 +77,11 @@ class ApproximateSearch:
 
         Args:
             queries: shape (queries, dimensions).
-            k: how many shall be right; more come back where codes are coarse.
+            k: how many shall be right; several times as many come back, as codes are coarse.
             live: shape (rows,): which rows may be found; None: all.
         """
         faiss = _faiss()
-        wanted = k * _PQ_REFINE if self.kind == "ivfpq" else k
-        wanted = min(wanted, int(self._index.ntotal))
+        wanted = min(k * _REFINE[self.kind], int(self._index.ntotal))
         options: dict[str, Any] = {}
         if live is not None:
             options["sel"] = faiss.IDSelectorBitmap(np.packbits(live, bitorder="little"))
