@@ -17,7 +17,7 @@ from tasks.index.embed import Vectors
 DIMENSIONS = 384
 _CLUSTERS = 2_000
 _NOISES = 50_021
-_SPREAD = 0.9
+_SPREAD = 0.6
 
 
 class SyntheticEmbedder:
