@@ -19,10 +19,17 @@ from tasks.errors import CorruptArtifact
 from tasks.evaluate.log import EvalManifest
 from tasks.gate.decision import GateDecision, load_decision
 from tasks.gate.drift import load_frozen
+from tasks.index.cache import EMBEDDINGS
+from tasks.index.segment import SEGMENTS
+from tasks.index.sharing import SHARED, unused_parts
 from tasks.store import Home
 
-Room = Literal["index", "corpus", "evals", "decisions", "repeats"]
+Room = Literal["index", "segments", "embeddings", "corpus", "evals", "decisions", "repeats"]
 ROOMS: tuple[Room, ...] = ("index", "corpus", "evals", "decisions", "repeats")
+"""Rooms of which a release, a decision or an evaluation names what it needs. Segments and
+embeddings lie inside the index room, and index versions share them."""
+
+_SHARED_ROOMS: dict[str, Room] = {SEGMENTS: "segments", EMBEDDINGS: "embeddings"}
 
 DAY_S = 86_400.0
 _REMOVED = ".removed-"
@@ -89,10 +96,17 @@ class Retention(Catalog):
         gone: list[tuple[StoredThing, Path]] = []
         with self._ledger.writing() as connection:
             needed, kept = self._needed(connection, keep)
-            for thing in seen:
+            for thing in (found for found in seen if found.room in ROOMS):
                 if not thing.partial and _in_use(
                     thing.room, thing.path, needed, set(kept), min_age_s
                 ):
+                    continue
+                if (path := _set_aside(thing)) is not None:
+                    gone.append((thing, path))
+            # Versions that go have another name by now, so what is left decides.
+            unused = set(self._unshared_parts(set(), min_age_s))
+            for thing in (found for found in seen if found.room not in ROOMS):
+                if not thing.partial and thing.path not in unused:
                     continue
                 if (path := _set_aside(thing)) is not None:
                     gone.append((thing, path))
@@ -162,16 +176,41 @@ class Retention(Catalog):
     def _unneeded(
         self, needed: Mapping[Room, set[str]], kept: set[Digest], min_age_s: float
     ) -> Iterator[StoredThing]:
-        now = time.time()
+        leaving: set[str] = set()
         for room in ROOMS:
-            for path in _directories(self._home.path(room)):
-                if path.name.startswith("."):
-                    dead = _REMOVED in path.name or now - _newest(path) > max(min_age_s, DAY_S)
-                    if dead:
-                        yield StoredThing(room, path.name, path, _size(path), partial=True)
-                    continue
-                if not _in_use(room, path, needed, kept, min_age_s):
-                    yield StoredThing(room, path.name, path, _size(path))
+            for thing in self._unneeded_in(room, needed, kept, min_age_s):
+                if room == "index" and not thing.partial:
+                    leaving.add(thing.name)
+                yield thing
+        yield from self._unshared(leaving, min_age_s)
+
+    def _unneeded_in(
+        self, room: Room, needed: Mapping[Room, set[str]], kept: set[Digest], min_age_s: float
+    ) -> Iterator[StoredThing]:
+        for path in _directories(self._home.path(room)):
+            if room == "index" and path.name in SHARED:
+                continue
+            if path.name.startswith("."):
+                if _is_dead(path, min_age_s):
+                    yield StoredThing(room, path.name, path, _size(path), partial=True)
+            elif not _in_use(room, path, needed, kept, min_age_s):
+                yield StoredThing(room, path.name, path, _size(path))
+
+    def _unshared(self, leaving: set[str], min_age_s: float) -> Iterator[StoredThing]:
+        """Parts of indexes that only versions used that go."""
+        for path in self._unshared_parts(leaving, min_age_s):
+            yield StoredThing(_SHARED_ROOMS[path.parent.name], path.name, path, _size(path))
+        for name, room in _SHARED_ROOMS.items():
+            for path in _directories(self._home.path("index", name)):
+                if path.name.startswith(".") and _is_dead(path, min_age_s):
+                    yield StoredThing(room, path.name, path, _size(path), partial=True)
+
+    def _unshared_parts(self, leaving: set[str], min_age_s: float) -> Iterator[Path]:
+        now = time.time()
+        for path in unused_parts(self._home.path("index"), leaving=leaving):
+            # A build of now may be about to use it; it has touched it.
+            if now - path.stat().st_mtime > max(min_age_s, DAY_S):
+                yield path
 
 
 def last_champions(events: Iterable[LedgerEvent], channel: Channel = PRODUCTION) -> list[Digest]:
@@ -245,6 +284,11 @@ def _in_use(
     except FileNotFoundError:
         return False
     return young or (room == "repeats" and _release_of(path) in kept)
+
+
+def _is_dead(path: Path, min_age_s: float) -> bool:
+    """Whether a half-written or half-removed directory belongs to no process any more."""
+    return _REMOVED in path.name or time.time() - _newest(path) > max(min_age_s, DAY_S)
 
 
 def _set_aside(thing: StoredThing) -> Path | None:

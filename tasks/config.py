@@ -157,6 +157,15 @@ class DocumentChecks(Settings):
     """Text that addresses the model instead of the reader."""
 
 
+class Compaction(Settings):
+    """When segments of an index are merged; no part of what a release is."""
+
+    max_deleted: float = Field(default=0.25, gt=0, lt=1)
+    """A segment of which a larger share is deleted is written anew without that."""
+    max_segments: int = Field(default=8, ge=2)
+    """With more segments than this, the smallest ones become one."""
+
+
 class CorpusSettings(Settings):
     """Which documents there are, and how far a single one is trusted."""
 
@@ -164,6 +173,7 @@ class CorpusSettings(Settings):
     max_document_bytes: int = Field(default=5_000_000, gt=0)
     parser: ParserLimits = ParserLimits()
     checks: DocumentChecks = DocumentChecks()
+    compaction: Compaction = Compaction()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -304,6 +314,19 @@ class Chunking(Settings):
         return self
 
 
+IndexKind = Literal["auto", "flat", "hnsw", "ivf", "ivfpq"]
+
+
+class IndexSettings(Settings):
+    """How vectors are searched; part of a release, as an approximate search may miss passages."""
+
+    kind: IndexKind = "auto"
+    """`flat` compares with every vector; `auto` does up to 100,000 chunks, takes `ivf` above and
+    `ivfpq` above ten million."""
+    recall: float = Field(default=0.98, gt=0, lt=1)
+    """Share of the exact nearest 10 that an approximate search must find on held-out queries."""
+
+
 class Retrieval(Settings):
     """How passages are found; part of a release."""
 
@@ -319,6 +342,7 @@ class ReleaseSettings(Settings):
     model: str
     embedding: str
     chunking: Chunking = Chunking()
+    index: IndexSettings = IndexSettings()
     retrieval: Retrieval = Retrieval()
 
 

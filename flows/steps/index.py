@@ -14,7 +14,8 @@ from tasks.digest import Digest
 from tasks.evaluate.run import Progress
 from tasks.index.build import build_index, index_digest
 from tasks.index.embed import Embedder, embedder_digest, load_embedder
-from tasks.index.version import load_version
+from tasks.index.sharing import version_to_start_from
+from tasks.index.version import has_segments, load_version
 from tasks.serve.version import model_version
 from tasks.serve.weights import ensure_embedding
 
@@ -83,11 +84,12 @@ def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
         prompt=load_prompt(project.prompts / f"{wanted.prompt}.yaml", variables=ANSWER_VARIABLES),
         model=model_version(wanted.model, project.models.generator(wanted.model)),
         retrieval=wanted.retrieval,
-        index_digest=index_digest(corpus, wanted.chunking, embedding),
+        index_digest=index_digest(corpus, wanted.chunking, embedding, wanted.index),
         corpus_digest=corpus,
         chunking=wanted.chunking,
         embedding=wanted.embedding,
         embedding_digest=embedding,
+        index_settings=wanted.index,
     )
 
 
@@ -101,14 +103,24 @@ def ensure_index(workspace: Workspace, release: Release, progress: Progress) -> 
     room = workspace.home.room("index")
     directory = room / release.index_digest
     if directory.is_dir():
-        return IndexRef(release.index_digest, load_version(directory).n_chunks, 0, 0)
+        version = load_version(directory)
+        if has_segments(directory, version):
+            return IndexRef(release.index_digest, version.n_chunks, 0, version.n_chunks)
     report = build_index(
         load_snapshot(workspace.home.path("corpus", release.corpus_digest)),
         release.chunking,
         open_embedder(workspace, release.embedding, progress),
         room=room,
-        previous=_newest_index(room, release.embedding_digest),
+        previous=version_to_start_from(
+            room,
+            chunking=release.chunking,
+            embedding=release.embedding_digest,
+            index=release.index_settings,
+        ),
+        index=release.index_settings,
+        compaction=workspace.project.corpus.compaction,
         progress=lambda done, total: progress("embed", done, total),
+        announce=lambda plan: progress(str(plan), 0, plan.texts),
     )
     diff = report.diff
     return IndexRef(
@@ -136,15 +148,3 @@ def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedd
         progress=lambda text: progress(text, 0, 0),
     )
     return load_embedder(name, model, directory)
-
-
-def _newest_index(room: Path, embedding: Digest) -> Path | None:
-    """The index to take vectors from: the newest one of the same embedding model."""
-    # A name with a dot is a build that isn't finished, or that was killed.
-    manifests = sorted(
-        room.glob("[!.]*/manifest.json"), key=lambda path: path.stat().st_mtime, reverse=True
-    )
-    for manifest in manifests:
-        if load_version(manifest.parent).embedding_digest == embedding:
-            return manifest.parent
-    return None

@@ -240,7 +240,7 @@ def _counts(version: IndexVersion) -> dict[str, str]:
     return {
         "ratchet.documents": str(version.n_documents),
         "ratchet.chunks": str(version.n_chunks),
-        "ratchet.kind": version.kind,
+        "ratchet.kind": version.index.kind,
     }
 
 

@@ -15,7 +15,9 @@ from tasks.gate.decide import decide as gate_decides
 from tasks.gate.decision import save_decision
 from tasks.gate.policy import load_policy
 from tasks.gate.scores import from_log
-from tasks.index.version import IndexVersion, index_digest, save_version
+from tasks.index.segment import SEGMENTS, SegmentManifest, write_manifest
+from tasks.index.sharing import version_directories
+from tasks.index.version import IndexVersion, SegmentUse, index_digest, load_version, save_version
 from tasks.store import Home
 from tests.evaluations import make_log, make_release
 from tests.unit.flows.evaluations import POLICY
@@ -33,7 +35,15 @@ def build(home, release):
     """Write an index that is as small as one can be, and fits its manifest."""
     directory = home.path("index", release.index_digest)
     directory.mkdir(parents=True)
-    (directory / "vectors.npy").write_bytes(b"vectors")
+    (directory / "documents.parquet").write_bytes(b"documents")
+    scratch = home.path("index", SEGMENTS, "new")
+    scratch.mkdir(parents=True)
+    (scratch / "vectors.npy").write_bytes(release.digest.encode())
+    segment = SegmentManifest.describe(
+        scratch, embedding_digest=release.embedding_digest, n_chunks=1, dimensions=1, kind="flat"
+    )
+    write_manifest(scratch, segment)
+    scratch.rename(scratch.with_name(segment.digest))
     version = IndexVersion(
         digest=release.index_digest,
         corpus_digest=release.corpus_digest,
@@ -43,7 +53,9 @@ def build(home, release):
         n_documents=1,
         n_chunks=1,
         dimensions=1,
-        files={"vectors.npy": file_digest(directory / "vectors.npy")},
+        index=release.index_settings,
+        segments=(SegmentUse(digest=segment.digest, n_chunks=1),),
+        files={"documents.parquet": file_digest(directory / "documents.parquet")},
     )
     save_version(directory, version)
 
@@ -205,7 +217,7 @@ def damaged(original):
             yield original.replace(old, new, 1)
 
 
-def require_found(place, thing, directory):
+def require_found(place, thing, directory, *, name=None):
     """Change each file of a directory in many ways, one at a time."""
     for path in sorted(directory.iterdir()):
         original = path.read_bytes()
@@ -213,7 +225,7 @@ def require_found(place, thing, directory):
             path.write_bytes(content)
             misfit = verify(place).misfit
             assert misfit is not None, (path.name, content)
-            assert (misfit.thing, misfit.name) == (thing, directory.name)
+            assert (misfit.thing, misfit.name) == (thing, name or directory.name)
         path.write_bytes(original)
     assert verify(place).fits
 
@@ -442,9 +454,13 @@ def test_a_release_file_that_was_changed_is_named(place):
 
 
 def test_a_byte_changed_in_any_file_of_an_index_is_found(place):
-    directory = next(place.path("index").iterdir())
-    assert {path.name for path in directory.iterdir()} == {"manifest.json", "vectors.npy"}
+    directory = version_directories(place.path("index"))[0]
+    (use,) = load_version(directory).segments
+    segment = place.path("index", SEGMENTS, use.digest)
+    assert {path.name for path in directory.iterdir()} == {"manifest.json", "documents.parquet"}
+    assert {path.name for path in segment.iterdir()} == {"manifest.json", "vectors.npy"}
     require_found(place, "index", directory)
+    require_found(place, "index", segment, name=directory.name)
 
 
 def test_a_byte_changed_in_any_file_of_an_evaluation_is_found(place):
