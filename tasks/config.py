@@ -227,7 +227,7 @@ class GeneratorModel(Settings):
 
 
 class EmbeddingModel(Settings):
-    """A sentence-transformers model."""
+    """A sentence-transformers model, and what computes it."""
 
     sources: tuple[WeightSource, ...]
     sha256: Digest
@@ -235,7 +235,23 @@ class EmbeddingModel(Settings):
     license: str = ""
     dimensions: int = Field(gt=0)
     max_tokens: int = Field(gt=0)
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    backend: Literal["torch", "onnx"] = "torch"
+    """What computes vectors; like `dtype`, part of the model's identity."""
+    dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
+    devices: tuple[str, ...] = Field(default=("cpu",), min_length=1)
+    """Where `torch` computes, such as `cuda:0`; several get a process each."""
+    batch_tokens: int | None = Field(default=None, gt=0)
+    """Tokens of one batch, padding included; None: what suits the device."""
+
+    @model_validator(mode="after")
+    def _backend_can(self) -> Self:
+        known = {"torch": ("float32", "bfloat16", "float16"), "onnx": ("float32", "int8")}
+        if self.dtype not in known[self.backend]:
+            allowed = ", ".join(known[self.backend])
+            raise ValueError(f"backend {self.backend} computes in {allowed}, not {self.dtype}")
+        if self.backend == "onnx" and self.devices != ("cpu",):
+            raise ValueError("backend onnx runs on the processor, in one process: devices: [cpu]")
+        return self
 
 
 class ModelsSettings(Settings):

@@ -128,7 +128,7 @@ def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedd
         room=workspace.home.room("models"),
         progress=lambda text: progress(text, 0, 0),
     )
-    return load_embedder(name, model, directory)
+    return load_embedder(name, model, directory, room=workspace.home.room("models"))
 
 
 def _newest_index(room: Path, embedding: Digest) -> Path | None:
