@@ -39,8 +39,8 @@ format: setup ## Format the code and mend what can be mended by itself
 unit: setup ## Run the tests that need no server; seconds
 	@.venv/bin/pytest tests/unit
 
-bench: setup $(if $(NAME),$(PEERS)/made) ## Measure against other packages (NAME=P8), or list what there is
-	@PYTHONPATH=$(PEERS) .venv/bin/python -m benchmarks $(NAME)
+bench: setup $(if $(NAME),$(PEERS)/made) ## Measure against other packages (NAME=P8; NAME=P4 DATA=directory), or list what there is
+	@PYTHONPATH=$(PEERS) .venv/bin/python -m benchmarks $(NAME) $(DATA)
 
 $(PEERS)/made: requirements/bench.txt | setup
 	@.venv/bin/python -m pip install --quiet --no-deps --upgrade --target $(PEERS) -r $<

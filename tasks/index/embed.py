@@ -207,8 +207,8 @@ class SentenceEmbedder:
                 device=model.devices[0],
                 max_tokens=model.max_tokens,
             )
-        # RuntimeError: PyTorch can't use the device.
-        except (OSError, ValueError, RuntimeError) as error:
+        # PyTorch says with the last two that it can't use the device.
+        except (OSError, ValueError, RuntimeError, AssertionError) as error:
             raise SetupError(
                 f"The embedding model {self.name!r} in {self._directory} can't be loaded on "
                 f"{model.devices[0]!r} by {model.backend}: {error}.",
