@@ -12,9 +12,9 @@ from typing import Any
 from tasks.answer.release import Release
 from tasks.corpus.snapshot import CorpusDiff, compare_digests
 from tasks.digest import SHORT, Digest
+from tasks.errors import CorruptArtifact
 from tasks.evaluate.log import EvalLog, MeasureInfo
-from tasks.index.chunks import CHUNKS, load_chunks
-from tasks.index.version import DOCUMENTS
+from tasks.index.version import StoredIndex, open_version
 from tasks.report.numbers import mean
 
 SHOWN = 8
@@ -122,6 +122,7 @@ def compare_releases(old: Release, new: Release, *, indexes: Path) -> ReleaseDif
         indexes: the room with one directory an index version, for its counts.
     """
     moved = old.index_digest != new.index_digest
+    stored = _stored(old, new, indexes) if moved else None
     before, after = dict(_parameters(old)), dict(_parameters(new))
     names = [*before, *(name for name in after if name not in before)]
     return ReleaseDiff(
@@ -140,8 +141,8 @@ def compare_releases(old: Release, new: Release, *, indexes: Path) -> ReleaseDif
             if before.get(name) != after.get(name)
         ),
         index=(index_side(old, indexes), index_side(new, indexes)) if moved else None,
-        documents=_documents(old, new, indexes) if moved else None,
-        chunks=_chunks(old, new, indexes) if moved else None,
+        documents=_documents(*stored) if stored else None,
+        chunks=_chunks(*stored) if stored else None,
     )
 
 
@@ -169,24 +170,30 @@ def compare_evaluations(old: EvalLog, new: EvalLog) -> tuple[MeasureChange, ...]
     return tuple(changes)
 
 
-def _documents(old: Release, new: Release, indexes: Path) -> CorpusDiff | None:
-    import pyarrow.parquet
-
-    sides = []
-    for release in (old, new):
-        path = indexes / release.index_digest / DOCUMENTS
-        if not path.is_file():
-            return None
-        columns = pyarrow.parquet.read_table(path).to_pydict()
-        sides.append(dict(zip(columns["doc_id"], columns["digest"], strict=True)))
-    return compare_digests(*sides)
-
-
-def _chunks(old: Release, new: Release, indexes: Path) -> ChunkDiff | None:
-    directories = [indexes / release.index_digest for release in (old, new)]
-    if not all((directory / CHUNKS).is_dir() for directory in directories):
+def _stored(old: Release, new: Release, indexes: Path) -> tuple[StoredIndex, StoredIndex] | None:
+    """Both indexes; None when one isn't on this machine, or isn't whole."""
+    try:
+        return (
+            open_version(indexes / old.index_digest),
+            open_version(indexes / new.index_digest),
+        )
+    except CorruptArtifact:
         return None
-    before, after = (Counter(load_chunks(path)["text_digest"]) for path in directories)
+
+
+def _documents(old: StoredIndex, new: StoredIndex) -> CorpusDiff:
+    return compare_digests(old.documents(), new.documents())
+
+
+def _chunks(old: StoredIndex, new: StoredIndex) -> ChunkDiff:
+    before, after = (
+        Counter(
+            key
+            for _, _, batch in side.batches(["text_digest"])
+            for key in batch.column("text_digest").to_pylist()
+        )
+        for side in (old, new)
+    )
     return ChunkDiff(
         added=(after - before).total(),
         removed=(before - after).total(),

@@ -18,10 +18,15 @@ from tasks.errors import CorruptArtifact
 from tasks.evaluate.log import EvalManifest
 from tasks.gate.decision import GateDecision, load_decision
 from tasks.gate.drift import load_frozen
+from tasks.index.cache import EMBEDDINGS
+from tasks.index.segment import SEGMENTS
+from tasks.index.sharing import SHARED, unused_parts
 from tasks.store import Home
 
-Room = Literal["index", "corpus", "evals", "decisions", "repeats"]
+Room = Literal["index", "segments", "embeddings", "corpus", "evals", "decisions", "repeats"]
 ROOMS: tuple[Room, ...] = ("index", "corpus", "evals", "decisions", "repeats")
+"""Rooms of which a release, a decision or an evaluation names what it needs. Segments and
+embeddings lie inside the index room, and index versions share them."""
 
 DAY_S = 86_400.0
 _REMOVED = ".removed-"
@@ -145,19 +150,45 @@ class Retention(Catalog):
     def _unneeded(
         self, needed: Mapping[Room, set[str]], kept: set[Digest], min_age_s: float
     ) -> Iterator[StoredThing]:
-        now = time.time()
+        leaving: set[str] = set()
         for room in ROOMS:
-            for path in _directories(self._home.path(room)):
-                if path.name.startswith("."):
-                    dead = _REMOVED in path.name or now - _newest(path) > max(min_age_s, DAY_S)
-                    if dead:
-                        yield StoredThing(room, path.name, path, _size(path), partial=True)
-                    continue
-                if path.name in needed[room] or now - path.stat().st_mtime < min_age_s:
-                    continue
-                if room == "repeats" and _release_of(path) in kept:
-                    continue
-                yield StoredThing(room, path.name, path, _size(path))
+            for thing in self._unneeded_in(room, needed[room], kept, min_age_s):
+                if room == "index" and not thing.partial:
+                    leaving.add(thing.name)
+                yield thing
+        yield from self._unshared(leaving, min_age_s)
+
+    def _unneeded_in(
+        self, room: Room, needed: set[str], kept: set[Digest], min_age_s: float
+    ) -> Iterator[StoredThing]:
+        now = time.time()
+        for path in _directories(self._home.path(room)):
+            if room == "index" and path.name in SHARED:
+                continue
+            if path.name.startswith("."):
+                dead = _REMOVED in path.name or now - _newest(path) > max(min_age_s, DAY_S)
+                if dead:
+                    yield StoredThing(room, path.name, path, _size(path), partial=True)
+                continue
+            if path.name in needed or now - path.stat().st_mtime < min_age_s:
+                continue
+            if room == "repeats" and _release_of(path) in kept:
+                continue
+            yield StoredThing(room, path.name, path, _size(path))
+
+    def _unshared(self, leaving: set[str], min_age_s: float) -> Iterator[StoredThing]:
+        """Parts of indexes that only versions used that go; a build of now may be about to."""
+        now = time.time()
+        rooms: dict[str, Room] = {SEGMENTS: "segments", EMBEDDINGS: "embeddings"}
+        for path in unused_parts(self._home.path("index"), leaving=leaving):
+            if now - path.stat().st_mtime > max(min_age_s, DAY_S):
+                yield StoredThing(rooms[path.parent.name], path.name, path, _size(path))
+        for name, room in rooms.items():
+            for path in _directories(self._home.path("index", name)):
+                if path.name.startswith(".") and (
+                    _REMOVED in path.name or now - _newest(path) > max(min_age_s, DAY_S)
+                ):
+                    yield StoredThing(room, path.name, path, _size(path), partial=True)
 
 
 def last_champions(events: Iterable[LedgerEvent], channel: Channel = PRODUCTION) -> list[Digest]:

@@ -297,6 +297,10 @@ class Chunking(Settings):
         return self
 
 
+IndexKind = Literal["auto", "flat", "hnsw", "ivf", "ivfpq"]
+"""How vectors are searched; `auto` chooses by their number."""
+
+
 class Retrieval(Settings):
     """How passages are found; part of a release."""
 

@@ -71,23 +71,38 @@ def new_directory(final: Path) -> Iterator[Path]:
     When another process finished the same content first, its directory is kept: names are
     digests, so both are equal.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name[:16]}.partial-"))
+    with scratch_directory(final.parent, final.name[:16]) as partial:
+        yield partial
+        publish(partial, final)
+
+
+@contextmanager
+def scratch_directory(parent: Path, label: str) -> Iterator[Path]:
+    """A directory that nobody takes for a finished one; removed unless `publish` renamed it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=parent, prefix=f".{label}.partial-"))
     try:
         yield partial
-        for path in partial.rglob("*"):
-            if path.is_file():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-        partial.chmod(0o755)
-        try:
-            partial.rename(final)
-        except OSError:
-            if not final.is_dir():
-                raise
-        _fsync_directory(final.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def publish(partial: Path, final: Path) -> None:
+    """Give a scratch directory its final name, after its bytes reached the disk.
+
+    A directory that has the name already is kept: names are digests, so both are equal.
+    """
+    for path in partial.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    partial.chmod(0o755)
+    try:
+        partial.rename(final)
+    except OSError:
+        if not final.is_dir():
+            raise
+    _fsync_directory(final.parent)
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from tasks.digest import Digest
 from tasks.evaluate.run import Progress
 from tasks.index.build import build_index, index_digest
 from tasks.index.embed import Embedder, embedder_digest, load_embedder
-from tasks.index.version import load_version
+from tasks.index.sharing import newest_version
+from tasks.index.version import has_segments, load_version
 from tasks.serve.version import model_version
 from tasks.serve.weights import ensure_embedding
 
@@ -94,13 +95,15 @@ def ensure_index(workspace: Workspace, release: Release, progress: Progress) -> 
     room = workspace.home.room("index")
     directory = room / release.index_digest
     if directory.is_dir():
-        return IndexRef(release.index_digest, load_version(directory).n_chunks, 0, 0)
+        version = load_version(directory)
+        if has_segments(directory, version):
+            return IndexRef(release.index_digest, version.n_chunks, 0, version.n_chunks)
     report = build_index(
         load_snapshot(workspace.home.path("corpus", release.corpus_digest)),
         release.chunking,
         open_embedder(workspace, release.embedding, progress),
         room=room,
-        previous=_newest_index(room, release.embedding_digest),
+        previous=newest_version(room, release.embedding_digest),
         progress=lambda done, total: progress("embed", done, total),
     )
     diff = report.diff
@@ -129,15 +132,3 @@ def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedd
         progress=lambda text: progress(text, 0, 0),
     )
     return load_embedder(name, model, directory, room=workspace.home.room("models"))
-
-
-def _newest_index(room: Path, embedding: Digest) -> Path | None:
-    """The index to take vectors from: the newest one of the same embedding model."""
-    # A name with a dot is a build that isn't finished, or that was killed.
-    manifests = sorted(
-        room.glob("[!.]*/manifest.json"), key=lambda path: path.stat().st_mtime, reverse=True
-    )
-    for manifest in manifests:
-        if load_version(manifest.parent).embedding_digest == embedding:
-            return manifest.parent
-    return None

@@ -1,1 +1,1 @@
-"""Chunk -> embeddings -> FAISS -> IndexVersion -> search."""
+"""Chunk -> embeddings -> segments -> IndexVersion -> search."""

@@ -1,40 +1,54 @@
-"""Corpus snapshot -> index version, embedding only what the previous version hasn't."""
+"""Corpus snapshot -> index version that costs what changed: one new segment and tombstones."""
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tasks.config import Chunking
-from tasks.corpus.chunk import Chunk, chunk_document
+from tasks.config import Chunking, IndexKind
+from tasks.corpus.chunk import chunk_document
 from tasks.corpus.snapshot import CorpusDiff, CorpusSnapshot, compare_digests
-from tasks.digest import Digest, file_digest, text_digest
-from tasks.errors import CorpusError, Terminal
-from tasks.index.chunks import load_chunks, save_chunks
-from tasks.index.embed import Embedder, Vectors
+from tasks.digest import Digest, file_digest
+from tasks.errors import CorpusError
+from tasks.index.cache import EmbeddingCache
+from tasks.index.chunks import CHUNKS, ChunkTable, ChunkWriter, Keys, embedded_text
+from tasks.index.embed import Embedder
+from tasks.index.segment import (
+    SEGMENTS,
+    VECTORS,
+    Segment,
+    SegmentManifest,
+    blocks,
+    load_segment,
+    write_manifest,
+    writing_vectors,
+)
+from tasks.index.validation import check_lengths, check_segment
 from tasks.index.version import (
     DOCUMENTS,
-    FAISS,
     MANIFEST,
-    VECTORS,
     IndexVersion,
-    check_files,
+    SegmentUse,
+    StoredIndex,
+    has_segments,
     index_digest,
     load_version,
+    write_documents,
+    write_tombstones,
 )
-from tasks.store import new_directory, write_json
+from tasks.store import new_directory, publish, scratch_directory, write_json
 
 __all__ = ["BuildReport", "build_index", "index_digest"]
 
 LEFTOVER_AGE_S = 24 * 3600
 """A half-built directory that nobody wrote to for so long belongs to a build that died."""
 
-_SAMPLE = 32
-_DISK = "Check the disk below the state directory, then run again: nothing was kept."
-_TOLERANCE = 1e-3
+EMBED_BATCH = 1024
+"""Texts that are embedded before they are kept: what a killed build loses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +59,10 @@ class BuildReport:
         version: the manifest.
         directory: `room/<digest>`.
         embedded: texts that went through the model.
-        reused: chunks that took their vector from the previous version or from an equal text;
-            all of them when the version was there already.
+        reused: chunks that took their vector from an earlier build or from an equal text; all of
+            them when the version was there already.
         diff: documents that differ from the previous version's; None without one.
+        written: chunks of the new segment; the others stay where they are.
     """
 
     version: IndexVersion
@@ -55,6 +70,7 @@ class BuildReport:
     embedded: int
     reused: int
     diff: CorpusDiff | None
+    written: int = 0
 
 
 def build_index(
@@ -64,27 +80,31 @@ def build_index(
     *,
     room: Path,
     previous: Path | None,
+    kind: IndexKind = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> BuildReport:
     """Build the index of a corpus, or find that it exists.
 
-    A chunk is embedded as a line with its title, then its text. The version appears in the
-    room whole or not at all; directories that builds left behind when they died are removed here
-    once they are a day old.
+    Documents that are new or changed are chunked, chunks whose text was never embedded by this
+    model are embedded, and all of them become one new segment; the chunks of changed and removed
+    documents get a tombstone in the segments that the version shares with the previous one. The
+    version appears in the room whole or not at all. What was embedded is kept when a build is
+    killed; directories that builds left behind are removed here once they are a day old.
 
     Args:
         snapshot: the corpus.
         chunking: how documents are cut.
-        embedder: the model; asked only for texts that `previous` hasn't.
-        room: directory of all index versions.
-        previous: directory of a version whose vectors may be taken over where it was embedded by
-            the same model; None embeds everything.
+        embedder: the model; asked only for texts that it hasn't embedded before.
+        room: directory of all index versions, their segments and the embedding caches.
+        previous: directory of the version to start from; its segments are shared where chunking
+            and model are the same. None makes one segment of everything.
+        kind: how vectors are searched.
         progress: called with (done, total) texts while embedding.
 
     Raises:
-        CorpusError: the snapshot has no documents.
-        CorruptArtifact: the previous version's files aren't those that were written.
-        Terminal: the new index doesn't find its own passages.
+        CorpusError: the snapshot has no documents, or no text in them.
+        CorruptArtifact: a file of the previous version isn't the one that was written.
+        Terminal: the new segment doesn't find its own passages.
     """
     if not snapshot.documents:
         raise CorpusError(
@@ -92,55 +112,74 @@ def build_index(
             f"only {len(snapshot.problems)} problem(s).",
             next_step="Read problems.json of the snapshot and correct configs/corpus.yaml.",
         )
-    name = index_digest(snapshot.digest, chunking, embedder.digest)
+    name = index_digest(snapshot.digest, chunking, embedder.digest, kind)
     final = room / name
-    before = None if previous is None else _Previous(previous)
-    diff = compare_digests(before.documents(), snapshot.document_digests) if before else None
+    documents = snapshot.document_digests
+    before = None if previous is None else StoredIndex(previous)
+    diff = compare_digests(before.documents(), documents) if before else None
     if final.is_dir():
         version = load_version(final)
-        return BuildReport(version, final, 0, version.n_chunks, diff)
+        if has_segments(final, version):
+            return BuildReport(version, final, 0, version.n_chunks, diff)
+        # A damaged segment was deleted, as its error says.
+        shutil.rmtree(final)
     remove_leftovers(room, older_than_s=LEFTOVER_AGE_S)
-    chunks = [
-        chunk
-        for document in snapshot.documents
-        for chunk in chunk_document(document, chunking, count_tokens=embedder.count_tokens)
-    ]
-    texts = [f"{chunk.title}\n{chunk.text}" for chunk in chunks]
-    digests = [text_digest(text) for text in texts]
-    known = before.rows() if before and before.version.embedding_digest == embedder.digest else {}
-    missing = {key: text for key, text in zip(digests, texts, strict=True) if key not in known}
-    fresh = embedder.encode(list(missing.values()), progress=progress)
-    vectors = _gather(
-        digests, before.vectors() if known and before else None, known, missing, fresh
-    )
+    if before is not None:
+        before.touch()
+    base = _Base.of(before, diff, chunking, embedder.digest)
+    fresh = documents.keys() if base is None else base.fresh
+    cache = EmbeddingCache(room, embedder.digest, embedder.dimensions)
     with new_directory(final) as partial:
-        _write(partial, name, chunks, digests, vectors)
-        _write_documents(partial / DOCUMENTS, snapshot.document_digests)
+        uses = list(_share(base, partial)) if base else []
+        with scratch_directory(room, name[:16]) as scratch:
+            with ChunkWriter(scratch / CHUNKS) as writer:
+                for document in snapshot.documents:
+                    if document.doc_id in fresh:
+                        for chunk in chunk_document(
+                            document, chunking, count_tokens=embedder.count_tokens
+                        ):
+                            writer.add(chunk)
+            table = ChunkTable(scratch / CHUNKS)
+            keys = table.keys()
+            embedded = _embed(table, keys, cache, embedder, progress)
+            new = _write_segment(scratch, room, keys, cache, embedder) if len(keys) else None
+        if new is not None:
+            uses.append(SegmentUse(digest=new.digest, n_chunks=len(new)))
+        write_documents(partial / DOCUMENTS, documents)
         version = IndexVersion(
             digest=name,
             corpus_digest=snapshot.digest,
             chunking=chunking,
             embedding=embedder.name,
             embedding_digest=embedder.digest,
-            n_documents=len(snapshot.documents),
-            n_chunks=len(chunks),
+            n_documents=len(documents),
+            n_chunks=sum(use.n_chunks - use.n_deleted for use in uses),
             dimensions=embedder.dimensions,
+            kind=kind,
+            segments=tuple(uses),
             files={
                 path.relative_to(partial).as_posix(): file_digest(path)
                 for path in sorted(partial.rglob("*"))
                 if path.is_file()
             },
         )
+        if not version.n_chunks:
+            raise CorpusError(
+                f"The {len(documents)} documents of the corpus snapshot {snapshot.digest[:12]} "
+                "have no text.",
+                next_step="Correct the sources in configs/corpus.yaml.",
+            )
         write_json(partial / MANIFEST, version.model_dump(mode="json"))
-        _validate(partial, vectors)
-    return BuildReport(version, final, len(missing), len(chunks) - len(missing), diff)
+    return BuildReport(
+        version, final, embedded, version.n_chunks - embedded, diff, len(new) if new else 0
+    )
 
 
 def remove_leftovers(room: Path, *, older_than_s: float) -> list[Path]:
     """Delete half-built directories that no living build can own any more; return them."""
     limit = time.time() - older_than_s
     dead = []
-    for path in room.glob(".*.partial-*"):
+    for path in (*room.glob(".*.partial-*"), *room.glob("*/.*.partial-*")):
         try:
             newest = max(entry.stat().st_mtime for entry in (path, *path.rglob("*")))
         except FileNotFoundError:
@@ -152,92 +191,92 @@ def remove_leftovers(room: Path, *, older_than_s: float) -> list[Path]:
     return dead
 
 
-class _Previous:
-    """A finished version whose bytes were checked."""
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The version whose segments a new one shares, and what it has to do to them."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.version = load_version(directory)
-        check_files(directory, self.version)
+    stored: StoredIndex
+    fresh: frozenset[str]
+    """Documents to chunk."""
+    stale: tuple[str, ...]
+    """Documents whose chunks are deleted."""
 
-    def documents(self) -> dict[str, Digest]:
-        import pyarrow.parquet
-
-        columns = pyarrow.parquet.read_table(self.directory / DOCUMENTS).to_pydict()
-        return dict(zip(columns["doc_id"], columns["digest"], strict=True))
-
-    def rows(self) -> dict[Digest, int]:
-        """Row of the vector of each text that was embedded."""
-        digests = load_chunks(self.directory)["text_digest"]
-        return {key: row for row, key in enumerate(digests)}
-
-    def vectors(self) -> Vectors:
-        found: Vectors = np.load(self.directory / VECTORS, mmap_mode="r", allow_pickle=False)
-        return found
-
-
-def _gather(
-    digests: Sequence[Digest],
-    old: Vectors | None,
-    old_rows: Mapping[Digest, int],
-    missing: Iterable[Digest],
-    fresh: Vectors,
-) -> Vectors:
-    """One vector a chunk, from the previous version or from the model."""
-    vectors = np.empty((len(digests), fresh.shape[1]), dtype=np.float32)
-    fresh_rows = {key: row for row, key in enumerate(missing)}
-    new = [row for row, key in enumerate(digests) if key in fresh_rows]
-    vectors[new] = fresh[[fresh_rows[digests[row]] for row in new]]
-    if old is not None:
-        kept = [row for row, key in enumerate(digests) if key in old_rows]
-        vectors[kept] = old[[old_rows[digests[row]] for row in kept]]
-    return vectors
+    @classmethod
+    def of(
+        cls,
+        stored: StoredIndex | None,
+        diff: CorpusDiff | None,
+        chunking: Chunking,
+        embedding: Digest,
+    ) -> "_Base | None":
+        if stored is None or diff is None:
+            return None
+        version = stored.version
+        if (version.chunking, version.embedding_digest) != (chunking, embedding):
+            return None
+        return cls(stored, frozenset(diff.added + diff.changed), diff.changed + diff.removed)
 
 
-def _write(
-    directory: Path, name: Digest, chunks: list[Chunk], digests: list[Digest], vectors: Vectors
-) -> None:
-    import faiss
-
-    save_chunks(directory, chunks, digests, name=name)
-    np.save(directory / VECTORS, vectors, allow_pickle=False)
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
-    faiss.write_index(index, str(directory / FAISS))
-
-
-def _write_documents(path: Path, documents: Mapping[str, Digest]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    table = pa.table({"doc_id": list(documents), "digest": list(documents.values())})
-    pyarrow.parquet.write_table(table, path, compression="zstd")
+def _share(base: _Base, directory: Path) -> Iterator[SegmentUse]:
+    """Segments of the previous version without the chunks of stale documents."""
+    for segment, live in zip(base.stored.segments, base.stored.live, strict=True):
+        left = live
+        if base.stale:
+            left = live & ~segment.chunks.rows_of(base.stale)
+        deleted = int(len(left) - left.sum())
+        if deleted == len(left):
+            continue
+        if deleted:
+            write_tombstones(directory, segment.digest, left)
+        yield SegmentUse(digest=segment.digest, n_chunks=len(segment), n_deleted=deleted)
 
 
-def _validate(directory: Path, vectors: Vectors) -> None:
-    """Read the index back before anybody can see it: a bad one never gets a name."""
-    import faiss
+def _embed(
+    table: ChunkTable,
+    keys: Keys,
+    cache: EmbeddingCache,
+    embedder: Embedder,
+    progress: Callable[[int, int], None] | None,
+) -> int:
+    """Embed each text that the cache lacks once; return how many that were."""
+    rows = _first_rows(keys)
+    rows = rows[~cache.has(keys[rows])]
+    for part in blocks(len(rows), EMBED_BATCH):
+        wanted = rows[part]
+        texts = [
+            embedded_text(row["title"], row["text"])
+            for row in table.rows(wanted.tolist(), ("title", "text"))
+        ]
+        vectors = embedder.encode(texts)
+        check_lengths(vectors)
+        cache.put(keys[wanted], vectors)
+        if progress is not None:
+            progress(part.stop, len(rows))
+    return len(rows)
 
-    lengths = np.linalg.norm(vectors, axis=1)
-    wrong = int(np.sum(~(np.abs(lengths - 1) < _TOLERANCE)))
-    if wrong:
-        raise Terminal(
-            f"{wrong} of {len(vectors)} vectors don't have length 1; the first is of row "
-            f"{int(np.argmax(~(np.abs(lengths - 1) < _TOLERANCE)))}.",
-            next_step="Check the embedding model; dtype: float32 in configs/models.yaml may help.",
-        )
-    index = faiss.read_index(str(directory / FAISS))
-    rows = load_chunks(directory).num_rows
-    if not index.ntotal == rows == len(vectors):
-        raise Terminal(
-            f"The new index has {index.ntotal} vectors and {rows} chunks; expected {len(vectors)}.",
-            next_step=_DISK,
-        )
-    sample = np.linspace(0, len(vectors) - 1, min(_SAMPLE, len(vectors)), dtype=np.int64)
-    scores, _ = index.search(vectors[sample], 1)
-    lost = int(np.sum(np.abs(scores[:, 0] - 1) > _TOLERANCE))
-    if lost:
-        raise Terminal(
-            f"{lost} of {len(sample)} passages of the new index aren't found by their own vector.",
-            next_step=_DISK,
-        )
+
+def _first_rows(keys: Keys) -> NDArray[np.int64]:
+    """The first row of each text, in order."""
+    _, rows = np.unique(keys, return_index=True)
+    return np.sort(rows)
+
+
+def _write_segment(
+    scratch: Path, room: Path, keys: Keys, cache: EmbeddingCache, embedder: Embedder
+) -> Segment:
+    """Add vectors to the chunks in a scratch directory and give it its name."""
+    with writing_vectors(scratch / VECTORS, embedder.dimensions) as writer:
+        for part in blocks(len(keys)):
+            writer.add(cache.take(keys[part]))
+    manifest = SegmentManifest.describe(
+        scratch,
+        embedding_digest=embedder.digest,
+        n_chunks=len(keys),
+        dimensions=embedder.dimensions,
+        kind="flat",
+    )
+    write_manifest(scratch, manifest)
+    check_segment(Segment(scratch, manifest))
+    (room / SEGMENTS).mkdir(exist_ok=True)
+    publish(scratch, room / SEGMENTS / manifest.digest)
+    return load_segment(room, manifest.digest)

@@ -1,67 +1,152 @@
-"""The chunks of an index as a memory-mapped Arrow table, in the order of the vectors."""
+"""The chunks of a segment as a memory-mapped Arrow file, in the order of the vectors."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tasks.corpus.chunk import Chunk
-from tasks.digest import Digest
+from tasks.digest import text_digest
 
-CHUNKS = "chunks"
-_FINGERPRINT = 16
+CHUNKS = "chunks.arrow"
+FIELDS = ("chunk_id", "doc_id", "title", "text", "start", "end")
+"""What a reader gets of a chunk."""
+
+Keys = NDArray[np.bytes_]
+"""Shape (texts,), dtype S32: SHA-256 of each text that was or will be embedded."""
+
+BATCH = 4096
+"""Rows of a record batch: what is in memory at once."""
 
 
-def save_chunks(
-    directory: Path, chunks: Sequence[Chunk], text_digests: Sequence[Digest], *, name: Digest
-) -> None:
-    """Write `directory/chunks/`, one row a chunk.
+def embedded_text(title: str, text: str) -> str:
+    """What the model reads of a chunk: a line with the document's title, then the passage."""
+    return f"{title}\n{text}"
 
-    Args:
-        directory: of the index.
-        chunks: in the order of the vectors.
-        text_digests: of the text that was embedded for each chunk, by which a later version finds
-            the vector again.
-        name: digest of the index.
-    """
-    import pyarrow as pa
-    from datasets import Dataset
-    from datasets.table import InMemoryTable
 
-    columns: dict[str, Any] = {
-        field: pa.array([getattr(chunk, field) for chunk in chunks], type=kind)
-        for field, kind in (
-            ("chunk_id", pa.string()),
-            ("doc_id", pa.string()),
-            ("start", pa.int64()),
-            ("end", pa.int64()),
-            ("text", pa.large_string()),
-            ("title", pa.large_string()),
+class ChunkWriter:
+    """Writes an Arrow file batch by batch; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
+        self._schema = pa.schema(
+            [
+                ("chunk_id", pa.string()),
+                ("doc_id", pa.string()),
+                ("start", pa.int64()),
+                ("end", pa.int64()),
+                ("text", pa.large_string()),
+                ("title", pa.large_string()),
+                ("text_digest", pa.binary(32)),
+            ]
         )
-    }
-    table = pa.table(columns | {"text_digest": pa.array(text_digests, type=pa.string())})
-    # A fingerprint of its own would be random, and so would the bytes on disk.
-    dataset = Dataset(InMemoryTable(table), fingerprint=name[:_FINGERPRINT])
-    with _without_progress_bars():
-        dataset.save_to_disk(directory / CHUNKS)
+        self._file = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._file, self._schema)
+        self._pending: list[Chunk] = []
+        self.rows = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """Append a chunk as the next row."""
+        self._pending.append(chunk)
+        if len(self._pending) == BATCH:
+            self._flush()
+
+    def add_batch(self, batch: Any) -> None:
+        """Append rows of another segment, a `pyarrow.RecordBatch`, as they are."""
+        self._flush()
+        self._writer.write_batch(batch)
+        self.rows += batch.num_rows
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self._flush()
+            self._writer.close()
+        finally:
+            self._file.close()
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if not self._pending:
+            return
+        columns: dict[str, Any] = {
+            name: [getattr(chunk, name) for chunk in self._pending]
+            for name in self._schema.names[:-1]
+        }
+        columns["text_digest"] = [
+            bytes.fromhex(text_digest(embedded_text(chunk.title, chunk.text)))
+            for chunk in self._pending
+        ]
+        self._writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=self._schema))
+        self.rows += len(self._pending)
+        self._pending = []
 
 
-def load_chunks(directory: Path) -> Any:
-    """Open the `datasets.Dataset` of an index; rows are read from disk when they are asked for."""
-    from datasets import load_from_disk
+class ChunkTable:
+    """An Arrow file of chunks; rows are read from disk when they are asked for."""
 
-    with _without_progress_bars():
-        return load_from_disk(directory / CHUNKS, keep_in_memory=False)
+    def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self._batches = [reader.get_batch(n) for n in range(reader.num_record_batches)]
+        self._ends = list(accumulate(batch.num_rows for batch in self._batches))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[Any]:
+        """All rows in order, a `pyarrow.RecordBatch` at a time."""
+        for batch in self._batches:
+            yield batch if columns is None else batch.select(list(columns))
+
+    def rows(self, wanted: Sequence[int], columns: Sequence[str] = FIELDS) -> list[dict[str, Any]]:
+        """Some rows, in the order in which they are asked for."""
+        by_batch: dict[int, list[int]] = {}
+        for row in wanted:
+            by_batch.setdefault(bisect_right(self._ends, row), []).append(row)
+        found: dict[int, dict[str, Any]] = {}
+        for number, rows in by_batch.items():
+            batch = self._batches[number].select(list(columns))
+            start = self._ends[number] - batch.num_rows
+            taken = batch.take([row - start for row in rows]).to_pylist()
+            found.update(zip(rows, taken, strict=True))
+        return [found[row] for row in wanted]
+
+    def keys(self) -> Keys:
+        """Digest of the embedded text of each row."""
+        parts = [_fixed_bytes(batch.column("text_digest")) for batch in self._batches]
+        return np.concatenate(parts) if parts else np.empty(0, dtype="S32")
+
+    def rows_of(self, doc_ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Shape (rows,): which rows are of one of these documents."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        wanted = pa.array(doc_ids, type=pa.string())
+        parts = [
+            pc.is_in(batch.column("doc_id"), value_set=wanted).to_numpy(zero_copy_only=False)
+            for batch in self._batches
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
 
 
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    import datasets
-
-    hidden = datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if not hidden:
-            datasets.enable_progress_bars()
+def _fixed_bytes(column: Any) -> Keys:
+    start = column.offset * 32
+    data = memoryview(column.buffers()[1])[start : start + len(column) * 32]
+    return np.frombuffer(data, dtype="S32")

@@ -1,16 +1,21 @@
-"""Question -> the passages that are most like it."""
+"""Question -> the passages that are most like it, from all segments of an index version."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import ConfigError
-from tasks.index.chunks import load_chunks
-from tasks.index.embed import Embedder
-from tasks.index.version import FAISS, IndexVersion, check_files, corrupt, load_version
+import numpy as np
+from numpy.typing import NDArray
 
-_FIELDS = ("chunk_id", "doc_id", "title", "text", "start", "end")
+from tasks.errors import ConfigError
+from tasks.index.embed import Embedder, Vectors
+from tasks.index.scan import Rows, Scores, exact_scores, nearest
+from tasks.index.segment import Segment
+from tasks.index.version import IndexVersion, StoredIndex
+
+_SLACK = 16
+_GROW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +43,34 @@ class Retrieved:
     rank: int
 
 
-class Index:
-    """An open index version; made by `open_index`."""
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A row of a segment and its score for one query."""
 
-    def __init__(self, version: IndexVersion, embedder: Embedder, faiss: Any, chunks: Any) -> None:
-        self.version = version
+    segment: int
+    row: int
+    score: float
+
+
+class Index:
+    """An open index version; made by `open_index`.
+
+    Attributes:
+        stored: its segments and tombstones, for who wants to read the chunks.
+    """
+
+    def __init__(self, stored: StoredIndex, embedder: Embedder) -> None:
+        self.stored = stored
         self._embedder = embedder
-        self._faiss = faiss
-        self._chunks = chunks
+        self._parts = [
+            _Part(number, segment, live)
+            for number, (segment, live) in enumerate(zip(stored.segments, stored.live, strict=True))
+        ]
+
+    @property
+    def version(self) -> IndexVersion:
+        """The manifest."""
+        return self.stored.version
 
     def search(self, queries: Sequence[str], *, top_k: int) -> list[list[Retrieved]]:
         """Find the best passages for each question.
@@ -59,27 +84,119 @@ class Index:
         """
         if not queries:
             return []
-        vectors = self._embedder.encode(queries)
-        scores, rows = self._faiss.search(vectors, min(top_k, self.version.n_chunks))
-        wanted = sorted({int(row) for row in rows.ravel()})
-        # One read for all questions: most passages are found by several of them.
-        chunks = dict(zip(wanted, self._chunks.select(wanted).to_list(), strict=True))
+        return self.search_vectors(self._embedder.encode(queries), top_k=top_k)
+
+    def search_vectors(self, vectors: Vectors, *, top_k: int) -> list[list[Retrieved]]:
+        """`search` for questions that are embedded already, shape (queries, dimensions)."""
+        hits = [_with_ties(found, top_k) for found in self._nearest(vectors, top_k)]
+        chunks = self._read({(hit.segment, hit.row) for found in hits for hit in found})
+        return [_ranked(found, chunks, top_k) for found in hits]
+
+    def _nearest(self, vectors: Vectors, top_k: int) -> list[list[Hit]]:
+        """At least the best `top_k` of all segments for each query, and all that equal the last.
+
+        A segment is asked for more as long as one that it hasn't given could be among the best.
+        """
+        tolerance = 2 * vectors.shape[1] * float(np.finfo(np.float32).eps)
+        searches = [_PartSearch(part, vectors, top_k + _SLACK) for part in self._parts]
+        while True:
+            worst = [
+                _kth([search.scores[query] for search in searches], top_k)
+                for query in range(len(vectors))
+            ]
+            limit = np.array(worst) - tolerance
+            if not [search for search in searches if search.extend(limit)]:
+                break
         return [
-            _ranked([(score, chunks[row]) for score, row in zip(*hits, strict=True)])
-            for hits in zip(scores.tolist(), rows.tolist(), strict=True)
+            [
+                Hit(search.part.number, int(row), float(score))
+                for search in searches
+                for row, score in zip(search.rows[query], search.scores[query], strict=True)
+            ]
+            for query in range(len(vectors))
         ]
 
+    def _read(self, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
+        """One read for all questions: most passages are found by several of them."""
+        found: dict[tuple[int, int], dict[str, Any]] = {}
+        for number, segment in enumerate(self.stored.segments):
+            rows = sorted(row for part, row in wanted if part == number)
+            chunks = segment.chunks.rows(rows)
+            found.update({(number, row): chunk for row, chunk in zip(rows, chunks, strict=True)})
+        return found
 
-def _ranked(hits: list[tuple[float, dict[str, Any]]]) -> list[Retrieved]:
-    ordered = sorted(hits, key=lambda hit: (-hit[0], hit[1]["chunk_id"]))
+
+class _Part:
+    """The live rows of one segment."""
+
+    def __init__(self, number: int, segment: Segment, live: NDArray[np.bool_]) -> None:
+        self.number = number
+        self.vectors = segment.vectors
+        self.n_live = int(live.sum())
+        self._live = None if self.n_live == len(live) else live
+
+    def nearest(self, queries: Vectors, k: int) -> tuple[Scores, Rows]:
+        """The best live rows; `k` is at most their number."""
+        return nearest(queries, self.vectors, k, live=self._live)
+
+
+class _PartSearch:
+    """What one segment has given for each query so far."""
+
+    def __init__(self, part: _Part, queries: Vectors, k: int) -> None:
+        self.part = part
+        self.rows: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * len(queries)
+        self.scores: list[NDArray[np.float64]] = [np.empty(0)] * len(queries)
+        self._queries = queries
+        self._last = np.full(len(queries), np.inf)
+        self._k = min(k, part.n_live)
+        self._fill(np.arange(len(queries)))
+
+    def extend(self, limit: NDArray[np.float64]) -> bool:
+        """Ask for more where what wasn't given could score `limit`; say whether there was any."""
+        short = np.flatnonzero((self._last >= limit) & np.isfinite(self._last))
+        if not len(short):
+            return False
+        self._k = min(self._k * _GROW, self.part.n_live)
+        self._fill(short)
+        return True
+
+    def _fill(self, numbers: NDArray[np.int64]) -> None:
+        scores, rows = self.part.nearest(self._queries[numbers], self._k)
+        self._last[numbers] = scores[:, -1] if self._k < self.part.n_live else -np.inf
+        for number, found in zip(numbers.tolist(), rows, strict=True):
+            ordered = np.sort(found)
+            self.rows[number] = ordered
+            self.scores[number] = exact_scores(self._queries[number], self.part.vectors[ordered])
+
+
+def _kth(scores: list[NDArray[np.float64]], k: int) -> float:
+    """The k-th best score; minus infinity where there are fewer."""
+    together = np.concatenate(scores)
+    if len(together) < k:
+        return -np.inf
+    return float(np.partition(together, -k)[-k])
+
+
+def _with_ties(hits: list[Hit], top_k: int) -> list[Hit]:
+    """Drop what can't be among the best, whatever its chunk id."""
+    limit = _kth([np.array([hit.score for hit in hits])], top_k)
+    return [hit for hit in hits if hit.score >= limit]
+
+
+def _ranked(
+    hits: list[Hit], chunks: dict[tuple[int, int], dict[str, Any]], top_k: int
+) -> list[Retrieved]:
+    found = [(hit.score, chunks[hit.segment, hit.row]) for hit in hits]
+    ordered = sorted(found, key=lambda pair: (-pair[0], pair[1]["chunk_id"]))[:top_k]
     return [
-        Retrieved(**{field: chunk[field] for field in _FIELDS}, score=score, rank=rank)
+        Retrieved(**chunk, score=score, rank=rank)
         for rank, (score, chunk) in enumerate(ordered, start=1)
     ]
 
 
 def open_index(directory: Path, embedder: Embedder) -> Index:
-    """Open an index version after checking every byte of it.
+    """Open an index version after checking every byte of it and of its segments.
 
     Args:
         directory: `room/<digest>` of a version.
@@ -89,9 +206,8 @@ def open_index(directory: Path, embedder: Embedder) -> Index:
         CorruptArtifact: a file is missing or its bytes aren't those that were built.
         ConfigError: the embedder is another model than the version's.
     """
-    import faiss
-
-    version = load_version(directory)
+    stored = StoredIndex(directory)
+    version = stored.version
     if embedder.digest != version.embedding_digest:
         raise ConfigError(
             f"The index {version.digest[:12]} was built with {version.embedding!r} "
@@ -99,12 +215,5 @@ def open_index(directory: Path, embedder: Embedder) -> Index:
             f"({embedder.digest[:12]}).",
             next_step="Use the embedding model of the release, or build the index anew.",
         )
-    check_files(directory, version)
-    index = faiss.read_index(str(directory / FAISS))
-    chunks = load_chunks(directory)
-    if not index.ntotal == chunks.num_rows == version.n_chunks:
-        raise corrupt(
-            directory,
-            f"{index.ntotal} vectors, {chunks.num_rows} chunks, {version.n_chunks} in the manifest",
-        )
-    return Index(version, embedder, index, chunks)
+    stored.check()
+    return Index(stored, embedder)

@@ -1,30 +1,46 @@
 """What one immutable index version is made of, and how it is named."""
 
+import os
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from tasks.config import Chunking, Settings
+from tasks.config import Chunking, IndexKind, Settings
 from tasks.corpus.chunk import CHUNKING_VERSION
 from tasks.digest import Digest, digest, file_digest
 from tasks.errors import CorruptArtifact
+from tasks.index.segment import SEGMENTS, load_segment
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 """Bumped when an equal corpus, chunking and embedding model give another index."""
 
 MANIFEST = "manifest.json"
-VECTORS = "vectors.npy"
-FAISS = "index.faiss"
 DOCUMENTS = "documents.parquet"
 """Digest of each document by its id: what the next version is compared with."""
+TOMBSTONES = "tombstones"
+"""Directory with `<segment>.npy` for each segment that has deleted rows: one bit a row, the lowest
+bit of a byte first, 1 where the row is deleted."""
+
+
+class SegmentUse(Settings):
+    """One segment of a version, and how much of it the version has deleted."""
+
+    digest: Digest
+    n_chunks: int
+    """Rows of the segment, the deleted ones included."""
+    n_deleted: int = 0
 
 
 class IndexVersion(Settings):
     """The manifest of an index directory."""
 
     digest: Digest
-    """Of the corpus snapshot, the chunking and the embedding model."""
+    """Of the corpus snapshot, the chunking, the embedding model and the kind."""
     corpus_digest: Digest
     chunking: Chunking
     embedding: str
@@ -32,17 +48,27 @@ class IndexVersion(Settings):
     embedding_digest: Digest
     n_documents: int
     n_chunks: int
+    """Chunks that can be found."""
     dimensions: int
-    kind: Literal["flat"] = "flat"
-    """How vectors are searched; `flat` compares with every one of them, which is exact."""
+    kind: IndexKind
+    """As it was asked for; each segment says how it is searched."""
+    segments: tuple[SegmentUse, ...]
+    """Oldest first; other versions may use them too."""
     files: dict[str, Digest]
-    """SHA-256 of each file by its path in the directory."""
+    """SHA-256 of each file of the version by its path in the directory; segments name theirs."""
 
 
 def index_digest(
-    snapshot_digest: Digest, chunking: Chunking, embedding_digest: Digest, kind: str = "flat"
+    snapshot_digest: Digest,
+    chunking: Chunking,
+    embedding_digest: Digest,
+    kind: IndexKind = "auto",
 ) -> Digest:
-    """Name the index of a corpus before it is built, so that work already done is found."""
+    """Name the index of a corpus before it is built, so that work already done is found.
+
+    The name is of what the index holds and not of how it came about: which segments it consists
+    of is no part of it.
+    """
     return digest(
         "index",
         INDEX_VERSION,
@@ -74,19 +100,147 @@ def load_version(directory: Path) -> IndexVersion:
     return version
 
 
+def has_segments(directory: Path, version: IndexVersion) -> bool:
+    """Whether every segment of a version is there; their bytes aren't read."""
+    return all((directory.parent / SEGMENTS / use.digest).is_dir() for use in version.segments)
+
+
+class StoredIndex:
+    """An index version on disk, without the model that embeds questions.
+
+    Attributes:
+        directory: `room/<digest>`.
+        version: its manifest.
+        segments: in the order of the manifest.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.version = load_version(directory)
+        self.segments = tuple(
+            load_segment(directory.parent, use.digest) for use in self.version.segments
+        )
+        for segment, use in zip(self.segments, self.version.segments, strict=True):
+            manifest = segment.manifest
+            if (manifest.n_chunks, manifest.embedding_digest, manifest.dimensions) != (
+                use.n_chunks,
+                self.version.embedding_digest,
+                self.version.dimensions,
+            ):
+                raise corrupt(directory, f"{MANIFEST} describes segment {use.digest[:12]} wrongly")
+
+    @cached_property
+    def live(self) -> tuple[NDArray[np.bool_], ...]:
+        """For each segment shape (rows,): which rows the version hasn't deleted."""
+        masks = tuple(self._live(use) for use in self.version.segments)
+        found = sum(int(mask.sum()) for mask in masks)
+        if found != self.version.n_chunks:
+            raise corrupt(
+                self.directory,
+                f"{found} chunks in the segments, {self.version.n_chunks} in the manifest",
+            )
+        return masks
+
+    def documents(self) -> dict[str, Digest]:
+        """Digest of each document by its id."""
+        import pyarrow.parquet
+
+        self._check(DOCUMENTS)
+        columns = pyarrow.parquet.read_table(self.directory / DOCUMENTS).to_pydict()
+        return dict(zip(columns["doc_id"], columns["digest"], strict=True))
+
+    def batches(self, columns: list[str] | None = None) -> Any:
+        """Iterate over (segment number, rows, batch) of all chunks that aren't deleted.
+
+        `rows` is shape (n,), the row of each chunk in its segment; `batch` is a
+        `pyarrow.RecordBatch` of the same length.
+        """
+        import pyarrow as pa
+
+        for number, (segment, live) in enumerate(zip(self.segments, self.live, strict=True)):
+            start = 0
+            for batch in segment.chunks.batches(columns):
+                rows = np.flatnonzero(live[start : start + batch.num_rows])
+                if len(rows) == batch.num_rows:
+                    yield number, rows + start, batch
+                elif len(rows):
+                    yield number, rows + start, batch.take(pa.array(rows))
+                start += batch.num_rows
+
+    def touch(self) -> None:
+        """Tell who removes what is old that a new version is about to use the segments."""
+        for segment in self.segments:
+            os.utime(segment.directory)
+
+    def check(self) -> None:
+        """Check every byte of the version and of its segments.
+
+        Raises:
+            CorruptArtifact: a file is missing or has other bytes.
+        """
+        for name in self.version.files:
+            self._check(name)
+        for segment in self.segments:
+            segment.check()
+
+    def _live(self, use: SegmentUse) -> NDArray[np.bool_]:
+        if not use.n_deleted:
+            return np.ones(use.n_chunks, dtype=np.bool_)
+        name = f"{TOMBSTONES}/{use.digest}.npy"
+        self._check(name)
+        bits = np.load(self.directory / name, allow_pickle=False)
+        dead = np.unpackbits(bits, count=use.n_chunks, bitorder="little").astype(np.bool_)
+        if int(dead.sum()) != use.n_deleted:
+            raise corrupt(self.directory, f"{name} doesn't have {use.n_deleted} deleted rows")
+        return ~dead
+
+    def _check(self, name: str) -> None:
+        try:
+            found = file_digest(self.directory / name)
+        except OSError as error:
+            raise corrupt(self.directory, f"{name} can't be read: {error}") from error
+        expected = self.version.files.get(name, "nothing")
+        if found != expected:
+            raise corrupt(
+                self.directory, f"{name} has digest {found[:12]}, expected {expected[:12]}"
+            )
+
+
+def open_version(directory: Path) -> StoredIndex:
+    """Open an index version to read its chunks; each file is checked when it is first read.
+
+    Raises:
+        CorruptArtifact: a manifest is missing, malformed, or belongs to something else.
+    """
+    return StoredIndex(directory)
+
+
 def check_files(directory: Path, version: IndexVersion) -> None:
-    """Compare every file with the digest in the manifest.
+    """Compare every file of a version and of its segments with its digest.
 
     Raises:
         CorruptArtifact: a file is missing or has other bytes.
     """
-    for name, expected in version.files.items():
-        try:
-            found = file_digest(directory / name)
-        except OSError as error:
-            raise corrupt(directory, f"{name} can't be read: {error}") from error
-        if found != expected:
-            raise corrupt(directory, f"{name} has digest {found[:12]}, expected {expected[:12]}")
+    stored = StoredIndex(directory)
+    if stored.version != version:
+        raise corrupt(directory, f"{MANIFEST} has changed")
+    stored.check()
+
+
+def write_documents(path: Path, documents: Mapping[str, Digest]) -> None:
+    """Write the digest of each document by its id."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    table = pa.table({"doc_id": list(documents), "digest": list(documents.values())})
+    pyarrow.parquet.write_table(table, path, compression="zstd")
+
+
+def write_tombstones(directory: Path, segment: Digest, live: NDArray[np.bool_]) -> None:
+    """Write which rows of a segment a version has deleted."""
+    (directory / TOMBSTONES).mkdir(exist_ok=True)
+    bits = np.packbits(~live, bitorder="little")
+    np.save(directory / TOMBSTONES / f"{segment}.npy", bits, allow_pickle=False)
 
 
 def corrupt(directory: Path, what: str) -> CorruptArtifact:

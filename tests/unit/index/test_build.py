@@ -1,9 +1,12 @@
 import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +17,10 @@ from tasks.corpus.snapshot import CorpusDiff, CorpusSnapshot, make_snapshot
 from tasks.digest import digest
 from tasks.errors import CorpusError, CorruptArtifact, Terminal
 from tasks.index.build import LEFTOVER_AGE_S, BuildReport, build_index, remove_leftovers
-from tasks.index.chunks import load_chunks
-from tasks.index.embed import Vectors
+from tasks.index.chunks import FIELDS
 from tasks.index.search import open_index
-from tasks.index.version import index_digest, load_version
+from tasks.index.sharing import newest_version, version_directories
+from tasks.index.version import index_digest, load_version, open_version
 from tests.embedders import HashingEmbedder
 
 CHUNKING = Chunking(max_tokens=8, overlap_tokens=2)
@@ -49,21 +52,32 @@ def build(
     )
 
 
-def vectors(report: BuildReport) -> Vectors:
-    return np.load(report.directory / "vectors.npy")
+def rows(report: BuildReport) -> list[dict[str, Any]]:
+    """All chunks of a version with their vectors, ordered by chunk id."""
+    stored = open_version(report.directory)
+    found = [
+        chunk | {"vector": stored.segments[number].vectors[row].tolist()}
+        for number, at, batch in stored.batches(list(FIELDS))
+        for row, chunk in zip(at, batch.to_pylist(), strict=True)
+    ]
+    return sorted(found, key=lambda chunk: chunk["chunk_id"])
+
+
+def segments(room: Path) -> list[Path]:
+    return sorted((room / "segments").iterdir())
 
 
 def test_a_build_gives_one_vector_a_chunk(tmp_path: Path):
     embedder = HashingEmbedder()
     report = build(tmp_path, corpus(), embedder=embedder)
-    version, chunks = report.version, load_chunks(report.directory)
+    version, chunks = report.version, rows(report)
     assert report.directory == tmp_path / version.digest
-    assert (version.n_documents, version.n_chunks) == (10, chunks.num_rows)
-    assert (version.kind, version.dimensions, version.embedding) == ("flat", 256, "hashing")
-    assert vectors(report).shape == (version.n_chunks, 256)
+    assert (version.n_documents, version.n_chunks) == (10, len(chunks))
+    assert (version.kind, version.dimensions, version.embedding) == ("auto", 256, "hashing")
+    assert [use.n_chunks for use in version.segments] == [version.n_chunks]
     assert (report.embedded, report.reused, report.diff) == (version.n_chunks, 0, None)
-    expected = embedder.encode([f"{row['title']}\n{row['text']}" for row in chunks.to_list()])
-    assert np.array_equal(vectors(report), expected)
+    expected = embedder.encode([f"{row['title']}\n{row['text']}" for row in chunks])
+    assert [row["vector"] for row in chunks] == expected.tolist()
 
 
 def test_the_digest_is_known_before_the_build(tmp_path: Path):
@@ -107,8 +121,12 @@ def test_only_what_changed_is_embedded(tmp_path: Path):
     assert second.embedded == 2
     assert second.reused == second.version.n_chunks - second.embedded
     whole = build(tmp_path / "whole", changed)
-    assert np.array_equal(vectors(second), vectors(whole))
-    assert second.version == whole.version
+    assert rows(second) == rows(whole)
+    assert second.version.digest == whole.version.digest
+    # The chunks of doc1 and extra; those of doc1 and doc2 are deleted where they were.
+    assert second.written == second.version.segments[1].n_chunks == 4
+    assert second.version.segments[0].digest == first.version.segments[0].digest
+    assert second.version.segments[0].n_deleted == 6
 
 
 def test_equal_passages_are_embedded_once(tmp_path: Path):
@@ -121,25 +139,72 @@ def test_equal_passages_are_embedded_once(tmp_path: Path):
 
 def test_another_model_takes_no_vector_over(tmp_path: Path):
     first = build(tmp_path, corpus())
-    second = build(tmp_path, corpus(), first.directory, embedder=HashingEmbedder("other"))
-    assert (second.embedded, second.reused) == (second.version.n_chunks, 0)
+    other = HashingEmbedder("other")
+    second = build(tmp_path, corpus(), first.directory, embedder=other)
+    assert second.embedded == len(other.texts) == second.version.n_chunks
+    assert second.reused == 0
 
 
-def test_other_chunking_takes_over_what_is_equal(tmp_path: Path):
+def test_other_chunking_embeds_only_what_no_build_embedded(tmp_path: Path):
     first = build(tmp_path, corpus())
-    second = build(
-        tmp_path, corpus(), first.directory, chunking=Chunking(max_tokens=8, overlap_tokens=1)
-    )
+    other = Chunking(max_tokens=8, overlap_tokens=1)
+    second = build(tmp_path, corpus(), first.directory, chunking=other)
     assert second.version.digest != first.version.digest
     assert second.reused > 0
+    assert rows(second) == rows(build(tmp_path / "whole", corpus(), chunking=other))
 
 
-def test_a_damaged_previous_version_is_not_taken_over(tmp_path: Path):
+def test_another_kind_of_index_embeds_nothing(tmp_path: Path):
     first = build(tmp_path, corpus())
-    flip(first.directory / "vectors.npy")
-    with pytest.raises(CorruptArtifact, match=r"vectors\.npy") as raised:
+    second = build_index(
+        corpus(), CHUNKING, HashingEmbedder(), room=tmp_path, previous=None, kind="flat"
+    )
+    assert second.version.digest != first.version.digest
+    assert (second.embedded, second.version.segments) == (0, first.version.segments)
+
+
+def test_what_comes_back_or_moves_embeds_nothing(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    without = build(tmp_path, corpus(doc3=None), first.directory)
+    again = build(tmp_path, corpus(), without.directory, embedder=(model := HashingEmbedder()))
+    assert again.version == first.version
+    moved = make_snapshot(
+        [replace(one, doc_id=f"moved/{one.doc_id}") for one in corpus().documents], []
+    )
+    after = build(tmp_path, moved, first.directory, embedder=model)
+    assert (after.embedded, model.texts) == (0, [])
+    assert after.diff is not None
+    assert (len(after.diff.added), len(after.diff.removed)) == (10, 10)
+    # Everything of the old segment is deleted, so the version doesn't use it any more.
+    assert len(after.version.segments) == 1
+
+
+def test_removing_documents_writes_no_segment(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    second = build(tmp_path, corpus(doc3=None), first.directory)
+    assert (second.written, second.embedded) == (0, 0)
+    assert len(segments(tmp_path)) == 1
+    assert {row["doc_id"] for row in rows(second)} == {f"doc{n}" for n in range(10)} - {"doc3"}
+    assert len(rows(first)) == first.version.n_chunks
+
+
+def test_a_damaged_file_of_the_previous_version_is_noticed_when_it_is_read(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    flip(segments(tmp_path)[0] / "chunks.arrow")
+    with pytest.raises(CorruptArtifact, match=r"chunks\.arrow") as raised:
         build(tmp_path, corpus(doc1="New."), first.directory)
-    assert str(first.directory) in raised.value.next_step
+    assert str(segments(tmp_path)[0]) in raised.value.next_step
+
+
+def test_a_damaged_segment_that_was_deleted_is_built_anew_without_embedding(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    flip(segments(tmp_path)[0] / "vectors.npy")
+    with pytest.raises(CorruptArtifact, match=r"vectors\.npy"):
+        open_index(first.directory, HashingEmbedder())
+    shutil.rmtree(segments(tmp_path)[0])
+    again = build(tmp_path, corpus(), embedder=(model := HashingEmbedder()))
+    assert (again.version, model.texts) == (first.version, [])
+    assert open_index(first.directory, model).search(["text number 3"], top_k=1)
 
 
 def test_a_corpus_without_documents_is_an_error(tmp_path: Path):
@@ -159,7 +224,9 @@ class BrokenEmbedder(HashingEmbedder):
 def test_vectors_that_are_no_numbers_never_become_a_version(tmp_path: Path):
     with pytest.raises(Terminal, match="1 of 10 vectors"):
         build(tmp_path, corpus(), embedder=BrokenEmbedder(), chunking=Chunking())
-    assert list(tmp_path.iterdir()) == []
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    # None of them was kept: a mended model starts anew.
+    assert build(tmp_path, corpus(), chunking=Chunking()).embedded == 10
 
 
 def test_progress_is_told(tmp_path: Path):
@@ -200,16 +267,18 @@ def test_a_build_that_is_killed_leaves_no_version_and_the_next_one_succeeds(tmp_
         [sys.executable, "-c", DIES, str(tmp_path)], check=False, cwd=Path.cwd()
     )
     assert killed.returncode == -9
-    (left,) = tmp_path.iterdir()
-    assert ".partial-" in left.name
-    assert (left / "vectors.npy").is_file()
-    report = build(tmp_path, corpus())
-    assert open_index(report.directory, HashingEmbedder()).version == report.version
+    left = [path for path in tmp_path.rglob("*") if ".partial-" in path.name]
+    assert left
+    assert newest_version(tmp_path, HashingEmbedder().digest) is None
+    report = build(tmp_path, corpus(), embedder=(model := HashingEmbedder()))
+    assert (report.embedded, model.texts) == (0, [])
+    assert open_index(report.directory, model).version == report.version
     # Another build may own it, as far as anybody can tell, until it is old.
-    assert left.is_dir()
-    age(left, LEFTOVER_AGE_S + 60)
+    assert all(path.is_dir() for path in left)
+    for path in left:
+        age(path, LEFTOVER_AGE_S + 60)
     build(tmp_path, corpus(doc1="New."), report.directory)
-    assert not left.exists()
+    assert not any(path.exists() for path in left)
 
 
 def test_only_old_leftovers_are_removed(tmp_path: Path):
@@ -233,7 +302,8 @@ def test_two_builds_at_once_give_one_version(tmp_path: Path):
     for thread in builds:
         thread.join()
     assert len(reports) == 4
-    assert [path.name for path in tmp_path.iterdir()] == [reports[0].version.digest]
+    assert version_directories(tmp_path) == [reports[0].directory]
+    assert len(segments(tmp_path)) == 1
     assert load_version(reports[0].directory) == reports[0].version
 
 
@@ -241,17 +311,17 @@ def test_the_index_of_a_known_corpus_changes_only_with_the_version(tmp_path: Pat
     # If this fails, an index's name or rows changed: bump INDEX_VERSION, then these values.
     report = build(tmp_path, corpus())
     assert (
-        report.version.digest == "8a409e020599b868d09bba0777ecede48fcb08ed80d0454647ff3852194e7c1c"
+        report.version.digest == "4c86f77fb18c2dca6a6860d825cf2b8cb93d99a871368f41726ab1aaeee8feac"
     )
     assert (
-        digest("rows", 1, load_chunks(report.directory).to_list())
-        == "18b72d1666697f913614c3b5c55978d517f580eb8926e08fd92275f6052e7f77"
+        digest("rows", 1, [row | {"vector": None} for row in rows(report)])
+        == "06fa6aceb7dc741fdab7e7eee2154099ac541f82772896bbafa626da4804748a"
     )
 
 
 def test_equal_builds_give_equal_bytes(tmp_path: Path):
     one, two = build(tmp_path / "one", corpus()), build(tmp_path / "two", corpus())
-    assert one.version.files == two.version.files
+    assert one.version == two.version
 
 
 def flip(path: Path) -> None:

@@ -12,7 +12,9 @@ from tasks.gate.decide import decide as gate_decides
 from tasks.gate.decision import save_decision
 from tasks.gate.policy import load_policy
 from tasks.gate.scores import from_log
-from tasks.index.version import MANIFEST, IndexVersion, index_digest
+from tasks.index.segment import SEGMENTS, SegmentManifest, write_manifest
+from tasks.index.sharing import version_directories
+from tasks.index.version import MANIFEST, IndexVersion, SegmentUse, index_digest
 from tasks.store import Home, write_json
 from tests.evaluations import make_log, make_release
 from tests.unit.flows.evaluations import POLICY
@@ -28,7 +30,15 @@ def build(home, release):
     """Write an index that is as small as one can be, and fits its manifest."""
     directory = home.path("index", release.index_digest)
     directory.mkdir(parents=True)
-    (directory / "vectors.npy").write_bytes(b"vectors")
+    (directory / "documents.parquet").write_bytes(b"documents")
+    scratch = home.path("index", SEGMENTS, "new")
+    scratch.mkdir(parents=True)
+    (scratch / "vectors.npy").write_bytes(release.digest.encode())
+    segment = SegmentManifest.describe(
+        scratch, embedding_digest=release.embedding_digest, n_chunks=1, dimensions=1, kind="flat"
+    )
+    write_manifest(scratch, segment)
+    scratch.rename(scratch.with_name(segment.digest))
     version = IndexVersion(
         digest=release.index_digest,
         corpus_digest=release.corpus_digest,
@@ -38,7 +48,9 @@ def build(home, release):
         n_documents=1,
         n_chunks=1,
         dimensions=1,
-        files={"vectors.npy": file_digest(directory / "vectors.npy")},
+        kind="auto",
+        segments=(SegmentUse(digest=segment.digest, n_chunks=1),),
+        files={"documents.parquet": file_digest(directory / "documents.parquet")},
     )
     write_json(directory / MANIFEST, version.model_dump(mode="json"))
 
@@ -317,8 +329,10 @@ def test_a_release_file_that_was_changed_is_named(home):
 
 
 def test_a_byte_changed_in_any_file_of_an_index_is_found(home):
-    directory = next(home.path("index").iterdir())
-    for path in sorted(directory.iterdir()):
+    directory = version_directories(home.path("index"))[0]
+    (use,) = IndexVersion.model_validate_json((directory / MANIFEST).read_bytes()).segments
+    segment = home.path("index", SEGMENTS, use.digest)
+    for path in (*sorted(directory.iterdir()), *sorted(segment.iterdir())):
         original = path.read_bytes()
         flip_a_byte(path)
         misfit = verify(home).misfit

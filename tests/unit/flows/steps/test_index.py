@@ -10,6 +10,7 @@ from flows.workspace import open_workspace
 from tasks.corpus.snapshot import load_snapshot
 from tasks.errors import ConfigError, CorruptArtifact, SetupError
 from tasks.index.build import build_index
+from tasks.index.sharing import newest_version
 from tests.embedders import HashingEmbedder
 
 
@@ -118,23 +119,21 @@ def test_a_build_that_was_killed_is_not_taken_for_an_index(project, release):
         ensure_index(workspace, wanted, silent)
 
 
-def test_the_newest_index_of_the_same_embedding_model_gives_its_vectors(project, release):
-    from flows.steps.index import _newest_index
-
+def test_thenewest_version_of_the_same_embedding_model_gives_its_vectors(project, release):
     workspace = open_workspace()
     room = workspace.home.path("index")
-    assert _newest_index(room, release.embedding_digest) == room / release.index_digest
+    assert newest_version(room, release.embedding_digest) == room / release.index_digest
     project.note("dates")
     snapshot = load_snapshot(snapshot_corpus(workspace, silent).directory)
     other = HashingEmbedder("other")
     build_index(snapshot, release.chunking, other, room=room, previous=None)
-    assert _newest_index(room, release.embedding_digest) == room / release.index_digest
-    assert _newest_index(room, "0" * 64) is None
+    assert newest_version(room, release.embedding_digest) == room / release.index_digest
+    assert newest_version(room, "0" * 64) is None
     same = HashingEmbedder()
     same.digest = release.embedding_digest
     newer = build_index(snapshot, release.chunking, same, room=room, previous=None)
-    os.utime(room / release.index_digest / "manifest.json", (1, 1))
-    assert _newest_index(room, release.embedding_digest) == newer.directory
+    os.utime(room / release.index_digest, (1, 1))
+    assert newest_version(room, release.embedding_digest) == newer.directory
 
 
 def test_an_index_whose_manifest_was_changed_is_refused_by_name(workspace, release):
