@@ -221,7 +221,14 @@ def _prompt_lines(release: Release) -> list[str]:
 
 def _parameters(release: Release) -> Iterator[tuple[str, str]]:
     content = release.model_dump(mode="json")
-    for part in ("model", "retrieval", "chunking", "embedding", "embedding_digest"):
+    for part in (
+        "model",
+        "retrieval",
+        "reranker_digest",
+        "chunking",
+        "embedding",
+        "embedding_digest",
+    ):
         yield from _flat(part, content[part])
 
 

@@ -19,14 +19,17 @@ from tasks.evaluate.log import EvalManifest
 from tasks.gate.decision import GateDecision, load_decision
 from tasks.gate.drift import load_frozen
 from tasks.index.cache import EMBEDDINGS
+from tasks.index.postings import LEXICAL
 from tasks.index.segment import SEGMENTS
 from tasks.index.sharing import SHARED, unused_parts
 from tasks.store import Home
 
-Room = Literal["index", "segments", "embeddings", "corpus", "evals", "decisions", "repeats"]
+Room = Literal[
+    "index", "segments", "embeddings", "lexical", "corpus", "evals", "decisions", "repeats"
+]
 ROOMS: tuple[Room, ...] = ("index", "corpus", "evals", "decisions", "repeats")
-"""Rooms of which a release, a decision or an evaluation names what it needs. Segments and
-embeddings lie inside the index room, and index versions share them."""
+"""Rooms of which a release, a decision or an evaluation names what it needs. Segments, their words
+and embeddings lie inside the index room, and index versions share them."""
 
 DAY_S = 86_400.0
 _REMOVED = ".removed-"
@@ -179,7 +182,11 @@ class Retention(Catalog):
     def _unshared(self, leaving: set[str], min_age_s: float) -> Iterator[StoredThing]:
         """Parts of indexes that only versions used that go; a build of now may be about to."""
         now = time.time()
-        rooms: dict[str, Room] = {SEGMENTS: "segments", EMBEDDINGS: "embeddings"}
+        rooms: dict[str, Room] = {
+            SEGMENTS: "segments",
+            EMBEDDINGS: "embeddings",
+            LEXICAL: "lexical",
+        }
         for path in unused_parts(self._home.path("index"), leaving=leaving):
             if now - path.stat().st_mtime > max(min_age_s, DAY_S):
                 yield StoredThing(rooms[path.parent.name], path.name, path, _size(path))

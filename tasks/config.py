@@ -1,7 +1,7 @@
 """configs/*.yaml -> validated, frozen settings; a wrong line is named before anything runs."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -254,11 +254,25 @@ class EmbeddingModel(Settings):
         return self
 
 
+class RerankerModel(Settings):
+    """A sentence-transformers cross-encoder, which reads a question and a passage together."""
+
+    sources: tuple[WeightSource, ...]
+    sha256: Digest
+    """Of `model.safetensors`."""
+    license: str = ""
+    max_tokens: int = Field(gt=0)
+    """Of question and passage together; what is longer is cut off."""
+    device: str = "cpu"
+    """Where it computes, such as `cuda:0`; no part of its identity."""
+
+
 class ModelsSettings(Settings):
     """Every model by name."""
 
     generators: dict[str, GeneratorModel]
     embeddings: dict[str, EmbeddingModel]
+    rerankers: dict[str, RerankerModel] = Field(default_factory=dict)
 
     def generator(self, name: str) -> GeneratorModel:
         """The generator of this name, or a ConfigError that lists the names."""
@@ -267,6 +281,10 @@ class ModelsSettings(Settings):
     def embedding(self, name: str) -> EmbeddingModel:
         """The embedding model of this name, or a ConfigError that lists the names."""
         return _named(self.embeddings, name, "embeddings")
+
+    def reranker(self, name: str) -> RerankerModel:
+        """The reranking model of this name, or a ConfigError that lists the names."""
+        return _named(self.rerankers, name, "rerankers")
 
 
 def _named(mapping: dict[str, V], name: str, what: str) -> V:
@@ -304,8 +322,35 @@ IndexKind = Literal["auto", "flat", "hnsw", "ivf", "ivfpq"]
 class Retrieval(Settings):
     """How passages are found; part of a release."""
 
-    kind: Literal["dense"] = "dense"
+    kind: Literal["dense", "lexical", "hybrid"] = "dense"
+    """By cosine of embeddings, by shared words (BM25), or by both, fused by reciprocal rank."""
     top_k: int = Field(default=4, gt=0, le=100)
+    rrf_k: int = Field(default=60, gt=0)
+    """Of reciprocal rank fusion: the larger, the less the first places count."""
+    candidates: int = Field(default=50, gt=0, le=1000)
+    """Passages of each search that are fused or reranked; `dense` or `lexical` alone need none."""
+    rerank: str | None = None
+    """A reranker in configs/models.yaml; None: the order of the search."""
+    filters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Allowed values by name of a document's metadata; all of them must hold."""
+
+    @model_validator(mode="after")
+    def _filters_allow_something(self) -> Self:
+        empty = sorted(name for name, allowed in self.filters.items() if not allowed)
+        if empty:
+            raise ValueError(f"filters {empty} allow no value; leave them out or name some")
+        return self
+
+    def parameters(self) -> dict[str, Any]:
+        """What decides which passages are found, without settings that this kind doesn't use."""
+        used = {"kind", "top_k"}
+        if self.kind == "hybrid":
+            used |= {"rrf_k", "candidates"}
+        if self.rerank is not None:
+            used |= {"rerank", "candidates"}
+        if self.filters:
+            used.add("filters")
+        return self.model_dump(mode="json", include=used)
 
 
 class ReleaseSettings(Settings):

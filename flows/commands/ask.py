@@ -68,11 +68,10 @@ async def _ask(
     workspace: Workspace, release: Release, question: str, progress: Progress
 ) -> tuple[Answer, list[Retrieved]]:
     from flows.endpoints import open_door
-    from flows.steps.index import open_embedder
-    from tasks.index.search import open_index
+    from flows.steps.index import open_embedder, open_release
 
     embedder = open_embedder(workspace, release.embedding, progress)
-    index = open_index(workspace.home.path("index", release.index_digest), embedder)
+    index = open_release(workspace, release, embedder, progress)
     passages = index.search([question], top_k=release.retrieval.top_k)[0]
     async with open_door(workspace, release.model, progress=progress) as client:
         return await generate(question, passages, release, client, purpose="ask"), passages

@@ -9,13 +9,17 @@ from tasks.answer.prompt import load_prompt
 from tasks.answer.release import Release
 from tasks.corpus.snapshot import load_snapshot, read_corpus, save_snapshot
 from tasks.digest import Digest
+from tasks.errors import ConfigError
 from tasks.evaluate.run import Progress
 from tasks.index.build import build_index, index_digest
 from tasks.index.embed import Embedder, embedder_digest, load_embedder
+from tasks.index.filters import allowed_rows
+from tasks.index.rerank import CrossEncoderReranker, Reranker, reranker_digest
+from tasks.index.retrieve import Retriever, open_retriever
 from tasks.index.sharing import newest_version
-from tasks.index.version import has_segments, load_version
+from tasks.index.version import has_segments, load_version, open_version
 from tasks.serve.version import model_version
-from tasks.serve.weights import ensure_embedding
+from tasks.serve.weights import ensure_embedding, ensure_reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,12 @@ def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
     """
     project, wanted = workspace.project, workspace.project.release
     embedding = embedder_digest(project.models.embedding(wanted.embedding))
+    rerank = wanted.retrieval.rerank
     return Release(
         prompt=load_prompt(project.prompts / f"{wanted.prompt}.yaml", variables=ANSWER_VARIABLES),
         model=model_version(wanted.model, project.models.generator(wanted.model)),
         retrieval=wanted.retrieval,
+        reranker_digest=reranker_digest(project.models.reranker(rerank)) if rerank else None,
         index_digest=index_digest(corpus, wanted.chunking, embedding),
         corpus_digest=corpus,
         chunking=wanted.chunking,
@@ -132,3 +138,48 @@ def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedd
         progress=lambda text: progress(text, 0, 0),
     )
     return load_embedder(name, model, directory, room=workspace.home.room("models"))
+
+
+def open_release(
+    workspace: Workspace, release: Release, embedder: Embedder, progress: Progress
+) -> Retriever:
+    """Open what a release retrieves with.
+
+    Raises:
+        CorruptArtifact: its index or its documents were changed.
+        SetupError: its reranker can't be had.
+        ConfigError: configs/models.yaml describes another reranker by now.
+    """
+    directory = workspace.home.path("index", release.index_digest)
+    filters = release.retrieval.filters
+    among = None
+    if filters:
+        snapshot = load_snapshot(workspace.home.path("corpus", release.corpus_digest))
+        among = allowed_rows(open_version(directory), snapshot.documents, filters)
+    return open_retriever(
+        directory,
+        embedder,
+        release.retrieval,
+        reranker=_open_reranker(workspace, release, progress),
+        among=among,
+    )
+
+
+def _open_reranker(workspace: Workspace, release: Release, progress: Progress) -> Reranker | None:
+    name = release.retrieval.rerank
+    if name is None:
+        return None
+    model = workspace.project.models.reranker(name)
+    if reranker_digest(model) != release.reranker_digest:
+        raise ConfigError(
+            f"The release reranks with {name!r} ({str(release.reranker_digest)[:12]}), but "
+            f"configs/models.yaml has another model of that name ({reranker_digest(model)[:12]}).",
+            next_step="Give the new model a name of its own in configs/models.yaml.",
+        )
+    directory = ensure_reranker(
+        name,
+        model,
+        room=workspace.home.room("models"),
+        progress=lambda text: progress(text, 0, 0),
+    )
+    return CrossEncoderReranker(name, model, directory)
