@@ -36,7 +36,7 @@ BACKENDS = (
 def main(directory: Path) -> bool:
     """Run it on a BEIR directory; whether the goal was met."""
     data = _sample(read_beir(directory))
-    model = load_settings(Path("configs/models.yaml"), ModelsSettings).embedding(NAME)
+    model = load_settings(Path("configs/models.yaml"), ModelsSettings).local_embedding(NAME)
     room = Home.find().room("models")
     weights = ensure_embedding(NAME, model, room=room)
     encoders: dict[str, Any] = {

@@ -3,7 +3,15 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -254,6 +262,42 @@ class EmbeddingModel(Settings):
         return self
 
 
+class RemoteEmbedding(Settings):
+    """An embedding model behind an OpenAI-compatible `/v1/embeddings`, such as vLLM's."""
+
+    backend: Literal["endpoint"]
+    url: str
+    """Up to `/v1`."""
+    served_name: str
+    """What the server calls the model."""
+    sha256: Digest | None = None
+    """Of the weights, where somebody vouches for them; part of the identity."""
+    tokenizer: Path
+    """The model's `tokenizer.json`, relative to the project: passages are measured with it."""
+    dimensions: int = Field(gt=0)
+    max_tokens: int = Field(gt=0)
+    price: Price
+    api_key_env: str = "RATCHET_EMBEDDING_API_KEY"
+    """Name of the environment variable with the key; the key itself is never written down."""
+    batch_tokens: int = Field(default=16_384, gt=0)
+    """Tokens of one request."""
+    in_flight: int = Field(default=8, gt=0)
+    timeout_s: float = Field(default=120.0, gt=0)
+    attempts: int = Field(default=4, gt=0)
+    stop_failure_rate: float = Field(default=0.5, gt=0, le=1)
+
+
+def _embedding_kind(value: object) -> str:
+    backend = value.get("backend") if isinstance(value, dict) else getattr(value, "backend", None)
+    return "endpoint" if backend == "endpoint" else "weights"
+
+
+Embedding = Annotated[
+    Annotated[EmbeddingModel, Tag("weights")] | Annotated[RemoteEmbedding, Tag("endpoint")],
+    Discriminator(_embedding_kind),
+]
+
+
 class RerankerModel(Settings):
     """A sentence-transformers cross-encoder, which reads a question and a passage together."""
 
@@ -271,16 +315,27 @@ class ModelsSettings(Settings):
     """Every model by name."""
 
     generators: dict[str, GeneratorModel]
-    embeddings: dict[str, EmbeddingModel]
+    embeddings: dict[str, Embedding]
     rerankers: dict[str, RerankerModel] = Field(default_factory=dict)
 
     def generator(self, name: str) -> GeneratorModel:
         """The generator of this name, or a ConfigError that lists the names."""
         return _named(self.generators, name, "generators")
 
-    def embedding(self, name: str) -> EmbeddingModel:
+    def embedding(self, name: str) -> EmbeddingModel | RemoteEmbedding:
         """The embedding model of this name, or a ConfigError that lists the names."""
         return _named(self.embeddings, name, "embeddings")
+
+    def local_embedding(self, name: str) -> EmbeddingModel:
+        """The embedding model of this name, or a ConfigError where its weights aren't ours."""
+        found = self.embedding(name)
+        if isinstance(found, RemoteEmbedding):
+            raise ConfigError(
+                f"The embedding model {name!r} is served at {found.url!r}; expected one with "
+                "weights.",
+                next_step="Name an embedding model with sources in configs/models.yaml.",
+            )
+        return found
 
     def reranker(self, name: str) -> RerankerModel:
         """The reranking model of this name, or a ConfigError that lists the names."""
@@ -515,6 +570,8 @@ def load_project(root: Path, *, release: Path | None = None) -> Project:
     )
     project.models.generator(project.release.model)
     project.models.generator(project.evaluate.judge.model)
+    if project.release.retrieval.rerank is not None:
+        project.models.reranker(project.release.retrieval.rerank)
     embedding = project.models.embedding(project.release.embedding)
     if project.release.chunking.max_tokens > embedding.max_tokens:
         raise ConfigError(

@@ -1,5 +1,6 @@
 """Settings -> stored corpus snapshot -> stored index version -> the release that is wanted."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from flows.workspace import Workspace
 from tasks.answer.generate import ANSWER_VARIABLES
 from tasks.answer.prompt import load_prompt
 from tasks.answer.release import Release
+from tasks.config import RemoteEmbedding
 from tasks.corpus.snapshot import load_snapshot, read_corpus, save_snapshot
 from tasks.digest import Digest
 from tasks.errors import ConfigError
@@ -18,6 +20,7 @@ from tasks.index.rerank import CrossEncoderReranker, Reranker, reranker_digest
 from tasks.index.retrieve import Retriever, open_retriever
 from tasks.index.sharing import newest_version
 from tasks.index.version import has_segments, load_version, open_version
+from tasks.serve.embedding import RemoteEmbedder
 from tasks.serve.version import model_version
 from tasks.serve.weights import ensure_embedding, ensure_reranker
 
@@ -125,12 +128,19 @@ def ensure_index(workspace: Workspace, release: Release, progress: Progress) -> 
 
 
 def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedder:
-    """Load an embedding model, fetched on first use.
+    """Load an embedding model, fetched on first use, or the client of one that is served.
 
     Raises:
-        SetupError: no source has it.
+        SetupError: no source has it, or its tokenizer isn't there.
     """
     model = workspace.project.models.embedding(name)
+    if isinstance(model, RemoteEmbedding):
+        return RemoteEmbedder(
+            name,
+            model,
+            tokenizer=workspace.project.root / model.tokenizer,
+            api_key=os.environ.get(model.api_key_env),
+        )
     directory = ensure_embedding(
         name,
         model,

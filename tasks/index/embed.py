@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.config import EmbeddingModel
+from tasks.config import EmbeddingModel, RemoteEmbedding
 from tasks.digest import Digest, digest
 from tasks.errors import SetupError
 from tasks.index.embed_batches import token_batches
@@ -59,11 +59,19 @@ class Embedder(Protocol):
         ...
 
 
-def embedder_digest(model: EmbeddingModel) -> Digest:
+def embedder_digest(model: EmbeddingModel | RemoteEmbedding) -> Digest:
     """Identity of an embedding model, known without loading it.
 
     Where it runs, in how many processes and in which batches isn't part of it.
     """
+    if isinstance(model, RemoteEmbedding):
+        return digest(
+            "embedding",
+            EMBEDDING_VERSION,
+            model.model_dump(
+                include={"backend", "served_name", "sha256", "max_tokens", "dimensions"}
+            ),
+        )
     return digest(
         "embedding",
         EMBEDDING_VERSION,
@@ -173,14 +181,14 @@ class SentenceEmbedder:
 
     @cached_property
     def _counter(self) -> Any:
-        tokenizer = _load_tokenizer(self._directory)
+        tokenizer = load_tokenizer(self._directory / "tokenizer.json")
         # The file may tell it to cut and pad for the model; counting wants the whole text.
         tokenizer.no_truncation()
         return tokenizer
 
     @cached_property
     def _tokenizer(self) -> Any:
-        tokenizer = _load_tokenizer(self._directory)
+        tokenizer = load_tokenizer(self._directory / "tokenizer.json")
         tokenizer.enable_truncation(self._settings.max_tokens)
         return tokenizer
 
@@ -217,9 +225,10 @@ class SentenceEmbedder:
             ) from error
 
 
-def _load_tokenizer(directory: Path) -> Any:
+def load_tokenizer(path: Path) -> Any:
+    """The `tokenizers.Tokenizer` of a file, without padding."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
     return tokenizer
