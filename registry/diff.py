@@ -228,6 +228,7 @@ def _parameters(release: Release) -> Iterator[tuple[str, str]]:
         "chunking",
         "embedding",
         "embedding_digest",
+        "index_settings",
     ):
         yield from _flat(part, content[part])
 

@@ -144,11 +144,21 @@ class PythonSource(Settings):
 Source = Annotated[FolderSource | BeirSource | PythonSource, Field(discriminator="kind")]
 
 
+class Compaction(Settings):
+    """When segments of an index are merged; no part of what a release is."""
+
+    max_deleted: float = Field(default=0.25, gt=0, lt=1)
+    """A segment of which a larger share is deleted is written anew without that."""
+    max_segments: int = Field(default=8, ge=2)
+    """With more segments than this, the smallest ones become one."""
+
+
 class CorpusSettings(Settings):
     """Which documents there are, and where a single one is too big to be right."""
 
     sources: tuple[Source, ...] = Field(min_length=1)
     max_document_bytes: int = Field(default=5_000_000, gt=0)
+    compaction: Compaction = Compaction()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -371,7 +381,16 @@ class Chunking(Settings):
 
 
 IndexKind = Literal["auto", "flat", "hnsw", "ivf", "ivfpq"]
-"""How vectors are searched; `auto` chooses by their number."""
+
+
+class IndexSettings(Settings):
+    """How vectors are searched; part of a release, as an approximate search may miss passages."""
+
+    kind: IndexKind = "auto"
+    """`flat` compares with every vector; `auto` does up to 100,000 chunks, takes `ivf` above and
+    `ivfpq` above ten million."""
+    recall: float = Field(default=0.98, gt=0, lt=1)
+    """Share of the exact nearest 10 that an approximate search must find on held-out queries."""
 
 
 class Retrieval(Settings):
@@ -416,6 +435,7 @@ class ReleaseSettings(Settings):
     model: str
     embedding: str
     chunking: Chunking = Chunking()
+    index: IndexSettings = IndexSettings()
     retrieval: Retrieval = Retrieval()
 
 

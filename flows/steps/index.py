@@ -18,7 +18,7 @@ from tasks.index.embed import Embedder, embedder_digest, load_embedder
 from tasks.index.filters import allowed_rows
 from tasks.index.rerank import CrossEncoderReranker, Reranker, reranker_digest
 from tasks.index.retrieve import Retriever, open_retriever
-from tasks.index.sharing import newest_version
+from tasks.index.sharing import version_to_start_from
 from tasks.index.version import has_segments, load_version, open_version
 from tasks.serve.embedding import RemoteEmbedder
 from tasks.serve.version import model_version
@@ -86,11 +86,12 @@ def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
         model=model_version(wanted.model, project.models.generator(wanted.model)),
         retrieval=wanted.retrieval,
         reranker_digest=reranker_digest(project.models.reranker(rerank)) if rerank else None,
-        index_digest=index_digest(corpus, wanted.chunking, embedding),
+        index_digest=index_digest(corpus, wanted.chunking, embedding, wanted.index),
         corpus_digest=corpus,
         chunking=wanted.chunking,
         embedding=wanted.embedding,
         embedding_digest=embedding,
+        index_settings=wanted.index,
     )
 
 
@@ -112,8 +113,16 @@ def ensure_index(workspace: Workspace, release: Release, progress: Progress) -> 
         release.chunking,
         open_embedder(workspace, release.embedding, progress),
         room=room,
-        previous=newest_version(room, release.embedding_digest),
+        previous=version_to_start_from(
+            room,
+            chunking=release.chunking,
+            embedding=release.embedding_digest,
+            index=release.index_settings,
+        ),
+        index=release.index_settings,
+        compaction=workspace.project.corpus.compaction,
         progress=lambda done, total: progress("embed", done, total),
+        announce=lambda plan: progress(str(plan), 0, plan.texts),
     )
     diff = report.diff
     return IndexRef(

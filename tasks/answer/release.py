@@ -1,7 +1,7 @@
 """Release: the prompt, index, model and retrieval parameters that answer together or not at all."""
 
 from tasks.answer.prompt import PromptVersion
-from tasks.config import Chunking, Retrieval, Settings
+from tasks.config import Chunking, IndexSettings, Retrieval, Settings
 from tasks.digest import SHORT, Digest, digest
 from tasks.serve.version import ModelVersion
 
@@ -20,6 +20,7 @@ class Release(Settings):
     chunking: Chunking
     embedding: str
     embedding_digest: Digest
+    index_settings: IndexSettings = IndexSettings()
 
     @property
     def digest(self) -> Digest:
@@ -64,6 +65,7 @@ class Release(Settings):
                 "chunking",
                 "embedding",
                 "embedding_digest",
+                "index_settings",
             ),
         }[part]
         return self.model_copy(update={name: getattr(other, name) for name in fields})
@@ -74,4 +76,5 @@ class Release(Settings):
             self.differences(other) == ("index",)
             and self.chunking == other.chunking
             and self.embedding_digest == other.embedding_digest
+            and self.index_settings == other.index_settings
         )

@@ -2,32 +2,27 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tasks.config import Chunking, IndexKind
+from tasks.config import Chunking, Compaction, IndexSettings
 from tasks.corpus.chunk import chunk_document
+from tasks.corpus.document import Document
 from tasks.corpus.snapshot import CorpusDiff, CorpusSnapshot, compare_digests
 from tasks.digest import Digest, file_digest
 from tasks.errors import CorpusError
+from tasks.index.approximate import segment_kind
+from tasks.index.base import Base, KeptPart, split
 from tasks.index.cache import EmbeddingCache
-from tasks.index.chunks import CHUNKS, ChunkTable, ChunkWriter, Keys, embedded_text
+from tasks.index.chunks import CHUNKS, ChunkTable, ChunkWriter, Keys
+from tasks.index.disk import check_room, explained_when_full, free_bytes, needed_bytes
 from tasks.index.embed import Embedder
-from tasks.index.segment import (
-    SEGMENTS,
-    VECTORS,
-    Segment,
-    SegmentManifest,
-    blocks,
-    load_segment,
-    write_manifest,
-    writing_vectors,
-)
-from tasks.index.validation import check_lengths, check_segment
+from tasks.index.fill import EmbeddingPlan, fill_cache, missing_rows
+from tasks.index.finish import finish_segment
+from tasks.index.segment import VECTORS, blocks, writing_vectors
 from tasks.index.version import (
     DOCUMENTS,
     MANIFEST,
@@ -38,17 +33,13 @@ from tasks.index.version import (
     index_digest,
     load_version,
     write_documents,
-    write_tombstones,
 )
-from tasks.store import new_directory, publish, scratch_directory, write_json
+from tasks.store import new_directory, scratch_directory, write_json
 
-__all__ = ["BuildReport", "build_index", "index_digest"]
+__all__ = ["BuildReport", "EmbeddingPlan", "build_index", "index_digest"]
 
 LEFTOVER_AGE_S = 24 * 3600
 """A half-built directory that nobody wrote to for so long belongs to a build that died."""
-
-EMBED_BATCH = 1024
-"""Texts that are embedded before they are kept: what a killed build loses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +54,7 @@ class BuildReport:
             them when the version was there already.
         diff: documents that differ from the previous version's; None without one.
         written: chunks of the new segment; the others stay where they are.
+        merged: segments whose chunks were copied into the new one.
     """
 
     version: IndexVersion
@@ -71,6 +63,7 @@ class BuildReport:
     reused: int
     diff: CorpusDiff | None
     written: int = 0
+    merged: int = 0
 
 
 def build_index(
@@ -80,8 +73,11 @@ def build_index(
     *,
     room: Path,
     previous: Path | None,
-    kind: IndexKind = "auto",
+    index: IndexSettings | None = None,
+    compaction: Compaction | None = None,
     progress: Callable[[int, int], None] | None = None,
+    announce: Callable[[EmbeddingPlan], None] | None = None,
+    free: Callable[[Path], int] = free_bytes,
 ) -> BuildReport:
     """Build the index of a corpus, or find that it exists.
 
@@ -96,14 +92,18 @@ def build_index(
         chunking: how documents are cut.
         embedder: the model; asked only for texts that it hasn't embedded before.
         room: directory of all index versions, their segments and the embedding caches.
-        previous: directory of the version to start from; its segments are shared where chunking
-            and model are the same. None makes one segment of everything.
-        kind: how vectors are searched.
+        previous: directory of the version to start from; its segments are shared where chunking,
+            model and index settings are the same. None makes one segment of everything.
+        index: how vectors are searched; None: the default.
+        compaction: when segments are merged; None: the default.
         progress: called with (done, total) texts while embedding.
+        announce: called before anything is embedded, and after the first batch.
+        free: bytes that can be written below a directory.
 
     Raises:
         CorpusError: the snapshot has no documents, or no text in them.
         CorruptArtifact: a file of the previous version isn't the one that was written.
+        SetupError: the disk is too small; every earlier version is as it was.
         Terminal: the new segment doesn't find its own passages.
     """
     if not snapshot.documents:
@@ -112,7 +112,8 @@ def build_index(
             f"only {len(snapshot.problems)} problem(s).",
             next_step="Read problems.json of the snapshot and correct configs/corpus.yaml.",
         )
-    name = index_digest(snapshot.digest, chunking, embedder.digest, kind)
+    index = index or IndexSettings()
+    name = index_digest(snapshot.digest, chunking, embedder.digest, index)
     final = room / name
     documents = snapshot.document_digests
     before = None if previous is None else StoredIndex(previous)
@@ -126,24 +127,50 @@ def build_index(
     remove_leftovers(room, older_than_s=LEFTOVER_AGE_S)
     if before is not None:
         before.touch()
-    base = _Base.of(before, diff, chunking, embedder.digest)
-    fresh = documents.keys() if base is None else base.fresh
-    cache = EmbeddingCache(room, embedder.digest, embedder.dimensions)
-    with new_directory(final) as partial:
-        uses = list(_share(base, partial)) if base else []
-        with scratch_directory(room, name[:16]) as scratch:
-            with ChunkWriter(scratch / CHUNKS) as writer:
-                for document in snapshot.documents:
-                    if document.doc_id in fresh:
-                        for chunk in chunk_document(
-                            document, chunking, count_tokens=embedder.count_tokens
-                        ):
-                            writer.add(chunk)
-            table = ChunkTable(scratch / CHUNKS)
-            keys = table.keys()
-            embedded = _embed(table, keys, cache, embedder, progress)
-            new = _write_segment(scratch, room, keys, cache, embedder) if len(keys) else None
-        if new is not None:
+    base = Base.of(before, diff, chunking=chunking, embedding=embedder.digest, index=index)
+    other_model = before is not None and before.version.embedding_digest != embedder.digest
+    with (
+        explained_when_full(room, free),
+        new_directory(final) as partial,
+        scratch_directory(room, name[:16]) as scratch,
+    ):
+        with ChunkWriter(scratch / CHUNKS) as writer:
+            for document in _to_chunk(snapshot.documents, base):
+                for chunk in chunk_document(document, chunking, count_tokens=embedder.count_tokens):
+                    writer.add(chunk)
+            writer.flush()
+            n_new = writer.rows
+            parts = base.parts() if base else []
+            merged, shared = split(parts, n_new, compaction or Compaction())
+            for old in merged:
+                for batch in old.batches():
+                    writer.add_batch(batch)
+        table = ChunkTable(scratch / CHUNKS)
+        keys = table.keys()[:n_new]
+        cache = EmbeddingCache(room, embedder.digest, embedder.dimensions)
+        rows = missing_rows(keys, cache)
+        needed = needed_bytes(
+            rows=len(table),
+            dimensions=embedder.dimensions,
+            embedded=len(rows),
+            documents=len(documents),
+        )
+        check_room(room, needed, free)
+        plan = EmbeddingPlan(len(rows), len(np.unique(keys)) - len(rows), other_model)
+        fill_cache(
+            rows, table, keys, cache, embedder, plan=plan, progress=progress, announce=announce
+        )
+        uses = [part.share(partial) for part in shared]
+        if len(table):
+            _gather(scratch / VECTORS, keys, cache, merged, embedder.dimensions)
+            n_chunks = len(table) + sum(part.n_live for part in shared)
+            new = finish_segment(
+                scratch,
+                room,
+                embedding=embedder.digest,
+                kind=segment_kind(index.kind, rows=len(table), chunks=n_chunks),
+                recall=index.recall,
+            )
             uses.append(SegmentUse(digest=new.digest, n_chunks=len(new)))
         write_documents(partial / DOCUMENTS, documents)
         version = IndexVersion(
@@ -155,13 +182,9 @@ def build_index(
             n_documents=len(documents),
             n_chunks=sum(use.n_chunks - use.n_deleted for use in uses),
             dimensions=embedder.dimensions,
-            kind=kind,
+            index=index,
             segments=tuple(uses),
-            files={
-                path.relative_to(partial).as_posix(): file_digest(path)
-                for path in sorted(partial.rglob("*"))
-                if path.is_file()
-            },
+            files=_digests(partial),
         )
         if not version.n_chunks:
             raise CorpusError(
@@ -171,8 +194,40 @@ def build_index(
             )
         write_json(partial / MANIFEST, version.model_dump(mode="json"))
     return BuildReport(
-        version, final, embedded, version.n_chunks - embedded, diff, len(new) if new else 0
+        version,
+        final,
+        embedded=len(rows),
+        reused=version.n_chunks - len(rows),
+        diff=diff,
+        written=len(table),
+        merged=len(merged),
     )
+
+
+def _to_chunk(documents: Iterable[Document], base: Base | None) -> Iterable[Document]:
+    if base is None:
+        return documents
+    return (document for document in documents if document.doc_id in base.fresh)
+
+
+def _gather(
+    path: Path, keys: Keys, cache: EmbeddingCache, merged: Sequence[KeptPart], dimensions: int
+) -> None:
+    """Write the vectors of new chunks, then those of the merged segments."""
+    with writing_vectors(path, dimensions) as writer:
+        for part in blocks(len(keys)):
+            writer.add(cache.take(keys[part]))
+        for old in merged:
+            for block in old.vectors():
+                writer.add(block)
+
+
+def _digests(directory: Path) -> dict[str, Digest]:
+    return {
+        path.relative_to(directory).as_posix(): file_digest(path)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
 
 
 def remove_leftovers(room: Path, *, older_than_s: float) -> list[Path]:
@@ -189,94 +244,3 @@ def remove_leftovers(room: Path, *, older_than_s: float) -> list[Path]:
             shutil.rmtree(path, ignore_errors=True)
             dead.append(path)
     return dead
-
-
-@dataclass(frozen=True, slots=True)
-class _Base:
-    """The version whose segments a new one shares, and what it has to do to them."""
-
-    stored: StoredIndex
-    fresh: frozenset[str]
-    """Documents to chunk."""
-    stale: tuple[str, ...]
-    """Documents whose chunks are deleted."""
-
-    @classmethod
-    def of(
-        cls,
-        stored: StoredIndex | None,
-        diff: CorpusDiff | None,
-        chunking: Chunking,
-        embedding: Digest,
-    ) -> "_Base | None":
-        if stored is None or diff is None:
-            return None
-        version = stored.version
-        if (version.chunking, version.embedding_digest) != (chunking, embedding):
-            return None
-        return cls(stored, frozenset(diff.added + diff.changed), diff.changed + diff.removed)
-
-
-def _share(base: _Base, directory: Path) -> Iterator[SegmentUse]:
-    """Segments of the previous version without the chunks of stale documents."""
-    for segment, live in zip(base.stored.segments, base.stored.live, strict=True):
-        left = live
-        if base.stale:
-            left = live & ~segment.chunks.rows_of(base.stale)
-        deleted = int(len(left) - left.sum())
-        if deleted == len(left):
-            continue
-        if deleted:
-            write_tombstones(directory, segment.digest, left)
-        yield SegmentUse(digest=segment.digest, n_chunks=len(segment), n_deleted=deleted)
-
-
-def _embed(
-    table: ChunkTable,
-    keys: Keys,
-    cache: EmbeddingCache,
-    embedder: Embedder,
-    progress: Callable[[int, int], None] | None,
-) -> int:
-    """Embed each text that the cache lacks once; return how many that were."""
-    rows = _first_rows(keys)
-    rows = rows[~cache.has(keys[rows])]
-    for part in blocks(len(rows), EMBED_BATCH):
-        wanted = rows[part]
-        texts = [
-            embedded_text(row["title"], row["text"])
-            for row in table.rows(wanted.tolist(), ("title", "text"))
-        ]
-        vectors = embedder.encode(texts)
-        check_lengths(vectors)
-        cache.put(keys[wanted], vectors)
-        if progress is not None:
-            progress(part.stop, len(rows))
-    return len(rows)
-
-
-def _first_rows(keys: Keys) -> NDArray[np.int64]:
-    """The first row of each text, in order."""
-    _, rows = np.unique(keys, return_index=True)
-    return np.sort(rows)
-
-
-def _write_segment(
-    scratch: Path, room: Path, keys: Keys, cache: EmbeddingCache, embedder: Embedder
-) -> Segment:
-    """Add vectors to the chunks in a scratch directory and give it its name."""
-    with writing_vectors(scratch / VECTORS, embedder.dimensions) as writer:
-        for part in blocks(len(keys)):
-            writer.add(cache.take(keys[part]))
-    manifest = SegmentManifest.describe(
-        scratch,
-        embedding_digest=embedder.digest,
-        n_chunks=len(keys),
-        dimensions=embedder.dimensions,
-        kind="flat",
-    )
-    write_manifest(scratch, manifest)
-    check_segment(Segment(scratch, manifest))
-    (room / SEGMENTS).mkdir(exist_ok=True)
-    publish(scratch, room / SEGMENTS / manifest.digest)
-    return load_segment(room, manifest.digest)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tasks.digest import Digest, digest
 from tasks.errors import CorruptArtifact
 from tasks.index.chunks import Keys
+from tasks.index.compaction import smallest_to_merge
 from tasks.index.embed import Vectors
 from tasks.index.segment import blocks, writing_vectors
 from tasks.store import publish, scratch_directory
@@ -107,13 +108,9 @@ class EmbeddingCache:
             if not alone:
                 return
             self.refresh()
-            chosen: list[_Shard] = []
-            rows = 0
-            for shard in sorted(self._shards.values(), key=lambda shard: len(shard.keys)):
-                if len(chosen) > 1 and len(shard.keys) > rows:
-                    break
-                chosen.append(shard)
-                rows += len(shard.keys)
+            shards = list(self._shards.values())
+            sizes = [len(shard.keys) for shard in shards]
+            chosen = [shards[position] for position in smallest_to_merge(sizes)]
             keys = np.unique(np.concatenate([shard.keys for shard in chosen]))
             with scratch_directory(self.directory, "shard") as partial:
                 parts = (self.take(keys[part]) for part in blocks(len(keys)))

@@ -55,11 +55,11 @@ class ChunkWriter:
         """Append a chunk as the next row."""
         self._pending.append(chunk)
         if len(self._pending) == BATCH:
-            self._flush()
+            self.flush()
 
     def add_batch(self, batch: Any) -> None:
         """Append rows of another segment, a `pyarrow.RecordBatch`, as they are."""
-        self._flush()
+        self.flush()
         self._writer.write_batch(batch)
         self.rows += batch.num_rows
 
@@ -74,12 +74,13 @@ class ChunkWriter:
     ) -> None:
         try:
             if kind is None:
-                self._flush()
+                self.flush()
             self._writer.close()
         finally:
             self._file.close()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what was added, so that `rows` counts it."""
         import pyarrow as pa
 
         if not self._pending:

@@ -133,11 +133,22 @@ class _Part:
         self.number = number
         self.vectors = segment.vectors
         self.n_live = int(live.sum())
+        self.codes = segment.codes
         self._live = None if self.n_live == len(live) else live
 
-    def nearest(self, queries: Vectors, k: int) -> tuple[Scores, Rows]:
-        """The best live rows; `k` is at most their number."""
-        return nearest(queries, self.vectors, k, live=self._live)
+    def nearest(self, queries: Vectors, k: int) -> tuple[Scores, list[Rows]]:
+        """The best live rows of each query; `k` is at most their number."""
+        if self.codes is None:
+            scores, rows = nearest(queries, self.vectors, k, live=self._live)
+            return scores[:, -1], list(rows)
+        _, candidates = self.codes.candidates(queries, k, live=self._live)
+        found = [rows[rows >= 0] for rows in candidates]
+        for query, rows in enumerate(found):
+            if len(rows) < k:
+                # Most of what lies near was deleted: rather slow than too few.
+                _, exact = nearest(queries[[query]], self.vectors, k, live=self._live)
+                found[query] = exact[0]
+        return np.full(len(queries), -np.inf, dtype=np.float32), found
 
 
 class _PartSearch:
@@ -162,8 +173,9 @@ class _PartSearch:
         return True
 
     def _fill(self, numbers: NDArray[np.int64]) -> None:
-        scores, rows = self.part.nearest(self._queries[numbers], self._k)
-        self._last[numbers] = scores[:, -1] if self._k < self.part.n_live else -np.inf
+        last, rows = self.part.nearest(self._queries[numbers], self._k)
+        # An approximate search isn't asked again: what it hasn't given it doesn't know.
+        self._last[numbers] = last if self._k < self.part.n_live else -np.inf
         for number, found in zip(numbers.tolist(), rows, strict=True):
             ordered = np.sort(found)
             self.rows[number] = ordered

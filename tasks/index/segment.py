@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, ValidationError
@@ -15,6 +15,9 @@ from tasks.errors import CorruptArtifact
 from tasks.index.chunks import BATCH, CHUNKS, ChunkTable
 from tasks.index.embed import Vectors
 from tasks.store import write_json
+
+if TYPE_CHECKING:
+    from tasks.index.approximate import ApproximateSearch
 
 SEGMENTS = "segments"
 """Directory of all segments, inside the index room."""
@@ -100,6 +103,17 @@ class Segment:
             raise damaged(self.directory, f"{VECTORS} is {found.dtype} {found.shape}")
         self._expect(VECTORS, len(found))
         return found
+
+    @cached_property
+    def codes(self) -> "ApproximateSearch | None":
+        """How a large segment is searched; None where all vectors are compared."""
+        from tasks.index.approximate import ApproximateSearch, effort_name
+
+        kind = self.manifest.kind
+        if kind == "flat":
+            return None
+        effort = self.manifest.parameters[effort_name(kind)]
+        return ApproximateSearch.read(self.checked(FAISS), kind, effort)
 
     def checked(self, name: str) -> Path:
         """Path of a file whose bytes are those that were written.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from tasks.config import Chunking, IndexSettings
 from tasks.digest import Digest
 from tasks.errors import CorruptArtifact
 from tasks.index.cache import EMBEDDINGS
@@ -25,19 +26,29 @@ def version_directories(room: Path) -> list[Path]:
     )
 
 
-def newest_version(room: Path, embedding: Digest) -> Path | None:
-    """The version that was built last with an embedding model, where its manifest is whole."""
-    for directory in sorted(
-        version_directories(room), key=lambda path: path.stat().st_mtime, reverse=True
-    ):
+def version_to_start_from(
+    room: Path, *, chunking: Chunking, embedding: Digest, index: IndexSettings
+) -> Path | None:
+    """The version of which a new one can share most.
+
+    The newest of those whose segments it can share; else of those by the same model; else of all,
+    so that it can be said what differs. Manifests that can't be read are passed over, also those
+    that another version of Ratchet wrote: that costs copying, and no embedding.
+    """
+    best, best_rank = None, 0
+    for directory in sorted(version_directories(room), key=lambda path: path.stat().st_mtime):
         try:
             version = load_version(directory)
         except CorruptArtifact:
-            # Also what another version of Ratchet built: it costs a rebuild and no embedding.
             continue
-        if version.embedding_digest == embedding and has_segments(directory, version):
-            return directory
-    return None
+        if not has_segments(directory, version):
+            continue
+        same_model = version.embedding_digest == embedding
+        same_rows = same_model and (version.chunking, version.index) == (chunking, index)
+        rank = 1 + same_model + same_rows
+        if rank >= best_rank:
+            best, best_rank = directory, rank
+    return best
 
 
 def unused_parts(room: Path, *, leaving: set[str]) -> Iterator[Path]:

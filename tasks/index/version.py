@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from tasks.config import Chunking, IndexKind, Settings
+from tasks.config import Chunking, IndexSettings, Settings
 from tasks.corpus.chunk import CHUNKING_VERSION
 from tasks.digest import Digest, digest, file_digest
 from tasks.errors import CorruptArtifact
@@ -40,7 +40,7 @@ class IndexVersion(Settings):
     """The manifest of an index directory."""
 
     digest: Digest
-    """Of the corpus snapshot, the chunking, the embedding model and the kind."""
+    """Of the corpus snapshot, the chunking, the embedding model and the index settings."""
     corpus_digest: Digest
     chunking: Chunking
     embedding: str
@@ -50,7 +50,7 @@ class IndexVersion(Settings):
     n_chunks: int
     """Chunks that can be found."""
     dimensions: int
-    kind: IndexKind
+    index: IndexSettings
     """As it was asked for; each segment says how it is searched."""
     segments: tuple[SegmentUse, ...]
     """Oldest first; other versions may use them too."""
@@ -62,7 +62,7 @@ def index_digest(
     snapshot_digest: Digest,
     chunking: Chunking,
     embedding_digest: Digest,
-    kind: IndexKind = "auto",
+    index: IndexSettings | None = None,
 ) -> Digest:
     """Name the index of a corpus before it is built, so that work already done is found.
 
@@ -77,7 +77,7 @@ def index_digest(
             "chunking": chunking.model_dump(mode="json"),
             "chunking_version": CHUNKING_VERSION,
             "embedding": embedding_digest,
-            "kind": kind,
+            "index": (index or IndexSettings()).model_dump(mode="json"),
         },
     )
 
@@ -93,7 +93,7 @@ def load_version(directory: Path) -> IndexVersion:
     except (OSError, ValidationError) as error:
         raise corrupt(directory, f"{MANIFEST} can't be read: {error}") from error
     named = index_digest(
-        version.corpus_digest, version.chunking, version.embedding_digest, version.kind
+        version.corpus_digest, version.chunking, version.embedding_digest, version.index
     )
     if not named == version.digest == directory.name:
         raise corrupt(directory, f"{MANIFEST} describes {named[:12]} and says {version.digest!r}")

@@ -11,15 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.config import Chunking
+from tasks.config import Chunking, IndexSettings
 from tasks.corpus.document import Document
 from tasks.corpus.snapshot import CorpusDiff, CorpusSnapshot, make_snapshot
 from tasks.digest import digest
 from tasks.errors import CorpusError, CorruptArtifact, Terminal
-from tasks.index.build import LEFTOVER_AGE_S, BuildReport, build_index, remove_leftovers
+from tasks.index.build import (
+    LEFTOVER_AGE_S,
+    BuildReport,
+    EmbeddingPlan,
+    build_index,
+    remove_leftovers,
+)
 from tasks.index.chunks import FIELDS
 from tasks.index.search import open_index
-from tasks.index.sharing import newest_version, version_directories
+from tasks.index.sharing import version_directories
 from tasks.index.version import index_digest, load_version, open_version
 from tests.embedders import HashingEmbedder
 
@@ -73,7 +79,7 @@ def test_a_build_gives_one_vector_a_chunk(tmp_path: Path):
     version, chunks = report.version, rows(report)
     assert report.directory == tmp_path / version.digest
     assert (version.n_documents, version.n_chunks) == (10, len(chunks))
-    assert (version.kind, version.dimensions, version.embedding) == ("auto", 256, "hashing")
+    assert (version.dimensions, version.embedding) == (256, "hashing")
     assert [use.n_chunks for use in version.segments] == [version.n_chunks]
     assert (report.embedded, report.reused, report.diff) == (version.n_chunks, 0, None)
     expected = embedder.encode([f"{row['title']}\n{row['text']}" for row in chunks])
@@ -157,7 +163,12 @@ def test_other_chunking_embeds_only_what_no_build_embedded(tmp_path: Path):
 def test_another_kind_of_index_embeds_nothing(tmp_path: Path):
     first = build(tmp_path, corpus())
     second = build_index(
-        corpus(), CHUNKING, HashingEmbedder(), room=tmp_path, previous=None, kind="flat"
+        corpus(),
+        CHUNKING,
+        HashingEmbedder(),
+        room=tmp_path,
+        previous=None,
+        index=IndexSettings(kind="flat"),
     )
     assert second.version.digest != first.version.digest
     assert (second.embedded, second.version.segments) == (0, first.version.segments)
@@ -269,7 +280,7 @@ def test_a_build_that_is_killed_leaves_no_version_and_the_next_one_succeeds(tmp_
     assert killed.returncode == -9
     left = [path for path in tmp_path.rglob("*") if ".partial-" in path.name]
     assert left
-    assert newest_version(tmp_path, HashingEmbedder().digest) is None
+    assert version_directories(tmp_path) == []
     report = build(tmp_path, corpus(), embedder=(model := HashingEmbedder()))
     assert (report.embedded, model.texts) == (0, [])
     assert open_index(report.directory, model).version == report.version
@@ -307,11 +318,67 @@ def test_two_builds_at_once_give_one_version(tmp_path: Path):
     assert load_version(reports[0].directory) == reports[0].version
 
 
+NOTHING_TO_DO = """
+import sys
+from pathlib import Path
+from tests.embedders import HashingEmbedder
+from tests.unit.index.test_build import build, corpus
+
+before = set(sys.modules)
+report = build(Path(sys.argv[1]), corpus(), Path(sys.argv[2]))
+assert report.embedded == 0 and not report.diff
+heavy = {"torch", "faiss", "datasets", "sentence_transformers", "transformers", "sklearn", "scipy"}
+print(sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_a_build_with_nothing_to_do_loads_no_heavy_library(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    command = [sys.executable, "-c", NOTHING_TO_DO, str(tmp_path), str(first.directory)]
+    done = subprocess.run(command, check=True, cwd=Path.cwd(), capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
+def test_what_will_be_embedded_is_said_before_and_how_long_it_takes_after_the_first_batch(
+    tmp_path: Path,
+):
+    many = make_snapshot([document(f"d{n}", f"Text number {n}.") for n in range(1_500)], [])
+    told: list[EmbeddingPlan] = []
+    first = build_index(
+        many, CHUNKING, HashingEmbedder(), room=tmp_path, previous=None, announce=told.append
+    )
+    assert [(plan.texts, plan.known, plan.other_model) for plan in told] == [(1_500, 0, False)] * 2
+    assert told[0].seconds is None
+    assert told[1].seconds is not None
+    assert "about 0 min left" in str(told[1])
+    told.clear()
+    build_index(
+        corpus(),
+        CHUNKING,
+        HashingEmbedder("other"),
+        room=tmp_path,
+        previous=first.directory,
+        announce=told.append,
+    )
+    assert "all of them because the embedding model is another one" in str(told[0])
+    told.clear()
+    again = [document("new", "Text of another one."), *many.documents]
+    build_index(
+        make_snapshot(again, []),
+        Chunking(max_tokens=9, overlap_tokens=0),
+        HashingEmbedder(),
+        room=tmp_path,
+        previous=first.directory,
+        announce=told.append,
+    )
+    assert [(plan.texts, plan.known) for plan in told] == [(1, 1_500)]
+
+
 def test_the_index_of_a_known_corpus_changes_only_with_the_version(tmp_path: Path):
     # If this fails, an index's name or rows changed: bump INDEX_VERSION, then these values.
     report = build(tmp_path, corpus())
     assert (
-        report.version.digest == "4c86f77fb18c2dca6a6860d825cf2b8cb93d99a871368f41726ab1aaeee8feac"
+        report.version.digest == "dcd169e3f9000fc7cb535739b77631195bc9b722264bf3c9ef3b62a5af6f22f6"
     )
     assert (
         digest("rows", 1, [row | {"vector": None} for row in rows(report)])

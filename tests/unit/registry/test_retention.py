@@ -6,9 +6,15 @@ import pytest
 
 from registry import PRODUCTION, Registry
 from registry.retention import DAY_S, Retention, last_champions, open_decisions
+from tasks.config import Chunking
+from tasks.corpus.document import Document
+from tasks.corpus.snapshot import make_snapshot
 from tasks.digest import text_digest
 from tasks.errors import RegistryError
 from tasks.evaluate.log import save_log
+from tasks.index.build import build_index
+from tasks.index.search import open_index
+from tests.embedders import HashingEmbedder
 from tests.evaluations import make_log
 
 
@@ -255,3 +261,44 @@ def test_a_damaged_decision_keeps_itself_and_stops_nothing(retention, registry, 
     home.path("decisions", decision).mkdir(parents=True)
     home.path("decisions", decision, "decision.json").write_text("{")
     assert unneeded(retention, "decisions") == set()
+
+
+def test_segments_and_embeddings_stay_as_long_as_a_kept_version_uses_them(
+    retention, registry, releases, home
+):
+    """Each release has an index of its own here: the second shares the segment of the first."""
+    go_live(registry, *releases)
+    room = home.path("index")
+    model = HashingEmbedder()
+    reports = []
+    for name in ("one", "two", "three"):
+        texts = {f"shared {n}": f"The same in both, {n}." for n in range(9)}
+        texts[name] = f"Only in {name}."
+        documents = [Document(doc, doc, text, {"source": "s"}) for doc, text in texts.items()]
+        previous = reports[-1].directory if name == "two" else None
+        reports.append(
+            build_index(
+                make_snapshot(documents, []), Chunking(), model, room=room, previous=previous
+            )
+        )
+    # The second one is kept; the others belong to no release.
+    keep = reports[1].version.digest
+    for path in room.iterdir():
+        if path.name in {release.index_digest for release in releases}:
+            path.rmdir()
+    kept = registry.champion().model_copy(update={"index_digest": keep})
+    registry.register(kept, who="test")
+    go_live(registry, kept)
+    assert unneeded(retention, "segments") == set()
+    two_days_ago = time.time() - 2 * DAY_S
+    for path in (*room.glob("segments/*"), *room.glob("embeddings/*")):
+        os.utime(path, (two_days_ago, two_days_ago))
+    alone = {use.digest for use in reports[2].version.segments}
+    assert unneeded(retention, "segments") == alone
+    assert unneeded(retention, "embeddings") == set()
+    plan = retention.remove(keep=1, min_age_s=0)
+    assert {reports[0].version.digest, reports[2].version.digest} <= {
+        thing.name for thing in plan.unneeded
+    }
+    assert open_index(reports[1].directory, model).search(["same in both"], top_k=2)
+    assert unneeded(retention, "segments") == set()

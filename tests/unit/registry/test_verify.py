@@ -48,7 +48,7 @@ def build(home, release):
         n_documents=1,
         n_chunks=1,
         dimensions=1,
-        kind="auto",
+        index=release.index_settings,
         segments=(SegmentUse(digest=segment.digest, n_chunks=1),),
         files={"documents.parquet": file_digest(directory / "documents.parquet")},
     )

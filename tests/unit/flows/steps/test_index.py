@@ -7,11 +7,7 @@ import pytest
 
 from flows.steps.index import ensure_index, open_embedder, snapshot_corpus, wanted_release
 from flows.workspace import open_workspace
-from tasks.corpus.snapshot import load_snapshot
 from tasks.errors import ConfigError, CorruptArtifact, SetupError
-from tasks.index.build import build_index
-from tasks.index.sharing import newest_version
-from tests.embedders import HashingEmbedder
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -117,23 +113,6 @@ def test_a_build_that_was_killed_is_not_taken_for_an_index(project, release):
     # It gets as far as wanting the model, and no damaged index is in its way.
     with pytest.raises(SetupError, match="no-model"):
         ensure_index(workspace, wanted, silent)
-
-
-def test_thenewest_version_of_the_same_embedding_model_gives_its_vectors(project, release):
-    workspace = open_workspace()
-    room = workspace.home.path("index")
-    assert newest_version(room, release.embedding_digest) == room / release.index_digest
-    project.note("dates")
-    snapshot = load_snapshot(snapshot_corpus(workspace, silent).directory)
-    other = HashingEmbedder("other")
-    build_index(snapshot, release.chunking, other, room=room, previous=None)
-    assert newest_version(room, release.embedding_digest) == room / release.index_digest
-    assert newest_version(room, "0" * 64) is None
-    same = HashingEmbedder()
-    same.digest = release.embedding_digest
-    newer = build_index(snapshot, release.chunking, same, room=room, previous=None)
-    os.utime(room / release.index_digest, (1, 1))
-    assert newest_version(room, release.embedding_digest) == newer.directory
 
 
 def test_an_index_whose_manifest_was_changed_is_refused_by_name(workspace, release):

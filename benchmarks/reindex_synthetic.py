@@ -1,0 +1,112 @@
+"""A corpus of any size that takes no memory, and a model that embeds it at the speed of an array.
+
+What these benchmarks measure is everything around the model: real embedding takes minutes for what
+takes milliseconds here, and would hide it.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tasks.corpus.document import Document, Problem
+from tasks.digest import Digest, digest
+from tasks.index.embed import Vectors
+
+DIMENSIONS = 384
+_CLUSTERS = 2_000
+_NOISES = 50_021
+_SPREAD = 0.9
+
+
+class SyntheticEmbedder:
+    """The vector of the text `n`: a cluster's centre and a noise, both chosen by the number."""
+
+    name = "synthetic"
+    dimensions = DIMENSIONS
+    digest = digest("synthetic-embedder", 1, DIMENSIONS)
+
+    def __init__(self) -> None:
+        chance = np.random.default_rng(0)
+        self._centres = _unit(chance.normal(size=(_CLUSTERS, DIMENSIONS)))
+        self._noises = _unit(chance.normal(size=(_NOISES, DIMENSIONS)))
+        self.embedded = 0
+
+    def encode(
+        self, texts: Sequence[str], *, progress: Callable[[int, int], None] | None = None
+    ) -> Vectors:
+        """Shape (texts, 384)."""
+        self.embedded += len(texts)
+        return self.vectors(np.array([int(text.rsplit("\n", 1)[-1]) for text in texts]))
+
+    def vectors(self, numbers: np.ndarray) -> Vectors:
+        """The vectors of these numbers."""
+        centres = self._centres[numbers * 7919 % _CLUSTERS]
+        noise = self._noises[numbers % _NOISES] + self._noises[numbers * 31 % _NOISES]
+        return _unit(centres + _SPREAD * noise)
+
+    def count_tokens(self, text: str) -> int:
+        """One."""
+        return 1
+
+
+@dataclass(frozen=True)
+class SyntheticCorpus:
+    """Documents of one passage each; `numbers` holds what each says, -1 where it is gone."""
+
+    numbers: np.ndarray
+    problems: tuple[Problem, ...] = field(default=())
+
+    @classmethod
+    def of(cls, size: int) -> "SyntheticCorpus":
+        """As many documents, each of which says something else."""
+        return cls(np.arange(size))
+
+    def changed(self, *, upserts: int, deletes: int, night: int = 1) -> "SyntheticCorpus":
+        """So many documents say something new, so many others are gone."""
+        numbers = self.numbers.copy()
+        chosen = np.random.default_rng(night).choice(
+            np.flatnonzero(numbers >= 0), upserts + deletes, replace=False
+        )
+        numbers[chosen[:upserts]] = night * 100_000_000 + np.arange(upserts)
+        numbers[chosen[upserts:]] = -1
+        return replace(self, numbers=numbers)
+
+    @property
+    def digest(self) -> Digest:
+        """Of all numbers."""
+        return hashlib.sha256(self.numbers.tobytes()).hexdigest()
+
+    @property
+    def document_digests(self) -> dict[str, Digest]:
+        """By id."""
+        return {
+            f"d{row:08d}": f"{number:064d}"
+            for row, number in enumerate(self.numbers.tolist())
+            if number >= 0
+        }
+
+    @property
+    def documents(self) -> "_Documents":
+        """Made when they are asked for."""
+        return _Documents(self.numbers)
+
+
+class _Documents:
+    def __init__(self, numbers: np.ndarray) -> None:
+        self._numbers = numbers
+
+    def __bool__(self) -> bool:
+        return bool((self._numbers >= 0).any())
+
+    def __iter__(self) -> Iterator[Document]:
+        for row, number in enumerate(self._numbers.tolist()):
+            if number >= 0:
+                yield Document(f"d{row:08d}", "", str(number), {"source": "synthetic"})
+
+
+def _unit(rows: np.ndarray) -> Vectors:
+    rows = rows.astype(np.float32)
+    unit: Vectors = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
