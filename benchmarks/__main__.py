@@ -13,6 +13,10 @@ BENCHMARKS = {
         "embedding backends, speed and quality: DATA=a BEIR directory",
     ),
     "P8": ("benchmarks.gate_speed", "seconds a decision takes, beside scipy and the peers"),
+    "S1": (
+        "benchmarks.retrieval_quality",
+        "SciFact by meaning, words and both: DATA=its directory",
+    ),
     "E1": ("benchmarks.error_rates", "how often each gate promotes what is no better"),
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),
 }
