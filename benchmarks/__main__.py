@@ -5,15 +5,17 @@ from importlib import import_module
 from pathlib import Path
 
 BENCHMARKS = {
+    "P1-read": ("benchmarks.unchanged_corpus", "a corpus read again, beside a stat walk"),
+    "P4": ("benchmarks.embedding_speed", "embedding backends: how fast, and how well they find"),
     "P8": ("benchmarks.gate_speed", "seconds a decision takes, beside scipy and the peers"),
     "R1": ("benchmarks.champion", "how long a process takes to learn which release is live"),
+    "S1": ("benchmarks.retrieval_quality", "SciFact by meaning, by words and by both"),
+    "C1": ("benchmarks.chunking", "passages that an edit leaves alone, beside fixed windows"),
     "E1": ("benchmarks.error_rates", "how often each gate promotes what is no better"),
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),
-    "P1-read": ("benchmarks.unchanged_corpus", "a corpus read again, beside a stat walk"),
-    "C1": ("benchmarks.chunking", "passages that an edit leaves alone, beside fixed windows"),
 }
-NEED_DATA = {"C1", "P1-read"}
-"""Those that read data sets: DATA is the directory of them."""
+NEED_DATA = {"C1", "P1-read", "P4", "S1"}
+"""Those that read a data set: DATA is the directory that each one's `main` describes."""
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from typing import Literal
 import psutil
 
 from flows.services import status
-from tasks.config import GeneratorModel, Project
+from tasks.config import EmbeddingModel, GeneratorModel, Project
 from tasks.errors import RatchetError
 from tasks.serve.process import Daemon, check_port
 from tasks.serve.weights import find_embedding, find_weights, verify_weights
@@ -66,8 +66,9 @@ def check_machine(project: Project, home: Home, *, read_weights: bool = False) -
         find = partial(find_weights, generator, room=room)
         checks += [_weights(name, find, read=read_weights)]
     embedding = project.models.embedding(project.release.embedding)
-    find = partial(find_embedding, embedding, room=room)
-    checks += [_weights(project.release.embedding, find, read=read_weights)]
+    if isinstance(embedding, EmbeddingModel):
+        find = partial(find_embedding, embedding, room=room)
+        checks += [_weights(project.release.embedding, find, read=read_weights)]
     checks += _ports(project, home)
     checks += _servers(project, home)
     return checks

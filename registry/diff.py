@@ -224,6 +224,7 @@ def _parameters(release: Release) -> Iterator[tuple[str, str]]:
     for part in (
         "model",
         "retrieval",
+        "reranker_digest",
         "chunking",
         "embedding",
         "embedding_digest",

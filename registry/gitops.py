@@ -73,7 +73,7 @@ def _record(release: Release, event: LedgerEvent) -> dict[str, Any]:
         "digest": release.digest,
         "prompt": {"name": release.prompt.name, "digest": release.prompt.digest},
         "model": {"name": release.model.name, "digest": release.model.digest},
-        "retrieval": release.retrieval.model_dump(mode="json"),
+        "retrieval": release.retrieval.parameters(),
         "index": release.index_digest,
         "corpus": release.corpus_digest,
         "decision": event.detail.get("decision"),

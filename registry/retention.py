@@ -20,16 +20,23 @@ from tasks.evaluate.log import EvalManifest
 from tasks.gate.decision import GateDecision, load_decision
 from tasks.gate.drift import load_frozen
 from tasks.index.cache import EMBEDDINGS
+from tasks.index.postings import LEXICAL
 from tasks.index.segment import SEGMENTS
 from tasks.index.sharing import SHARED, unused_parts
 from tasks.store import Home
 
-Room = Literal["index", "segments", "embeddings", "corpus", "evals", "decisions", "repeats"]
+Room = Literal[
+    "index", "segments", "embeddings", "lexical", "corpus", "evals", "decisions", "repeats"
+]
 ROOMS: tuple[Room, ...] = ("index", "corpus", "evals", "decisions", "repeats")
-"""Rooms of which a release, a decision or an evaluation names what it needs. Segments and
-embeddings lie inside the index room, and index versions share them."""
+"""Rooms of which a release, a decision or an evaluation names what it needs. Segments, their words
+and embeddings lie inside the index room, and index versions share them."""
 
-_SHARED_ROOMS: dict[str, Room] = {SEGMENTS: "segments", EMBEDDINGS: "embeddings"}
+_SHARED_ROOMS: dict[str, Room] = {
+    SEGMENTS: "segments",
+    EMBEDDINGS: "embeddings",
+    LEXICAL: "lexical",
+}
 
 DAY_S = 86_400.0
 _REMOVED = ".removed-"

@@ -1,9 +1,17 @@
 """configs/*.yaml -> validated, frozen settings; a wrong line is named before anything runs."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -260,7 +268,7 @@ class GeneratorModel(Settings):
 
 
 class EmbeddingModel(Settings):
-    """A sentence-transformers model."""
+    """A sentence-transformers model, and what computes it."""
 
     sources: tuple[WeightSource, ...]
     sha256: Digest
@@ -268,22 +276,103 @@ class EmbeddingModel(Settings):
     license: str = ""
     dimensions: int = Field(gt=0)
     max_tokens: int = Field(gt=0)
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    backend: Literal["torch", "onnx"] = "torch"
+    """What computes vectors; like `dtype`, part of the model's identity."""
+    dtype: Literal["float32", "bfloat16", "float16", "int8"] = "float32"
+    devices: tuple[str, ...] = Field(default=("cpu",), min_length=1)
+    """Where `torch` computes, such as `cuda:0`; several get a process each."""
+    batch_tokens: int | None = Field(default=None, gt=0)
+    """Tokens of one batch, padding included; None: what suits the device."""
+
+    @model_validator(mode="after")
+    def _backend_can(self) -> Self:
+        known = {"torch": ("float32", "bfloat16", "float16"), "onnx": ("float32", "int8")}
+        if self.dtype not in known[self.backend]:
+            allowed = ", ".join(known[self.backend])
+            raise ValueError(f"backend {self.backend} computes in {allowed}, not {self.dtype}")
+        if self.backend == "onnx" and self.devices != ("cpu",):
+            raise ValueError("backend onnx runs on the processor, in one process: devices: [cpu]")
+        return self
+
+
+class RemoteEmbedding(Settings):
+    """An embedding model behind an OpenAI-compatible `/v1/embeddings`, such as vLLM's."""
+
+    backend: Literal["endpoint"]
+    url: str
+    """Up to `/v1`."""
+    served_name: str
+    """What the server calls the model."""
+    sha256: Digest | None = None
+    """Of the weights, where somebody vouches for them; part of the identity."""
+    tokenizer: Path
+    """The model's `tokenizer.json`, relative to the project: passages are measured with it."""
+    dimensions: int = Field(gt=0)
+    max_tokens: int = Field(gt=0)
+    price: Price
+    api_key_env: str = "RATCHET_EMBEDDING_API_KEY"
+    """Name of the environment variable with the key; the key itself is never written down."""
+    batch_tokens: int = Field(default=16_384, gt=0)
+    """Tokens of one request."""
+    in_flight: int = Field(default=8, gt=0)
+    timeout_s: float = Field(default=120.0, gt=0)
+    attempts: int = Field(default=4, gt=0)
+    stop_failure_rate: float = Field(default=0.5, gt=0, le=1)
+
+
+def _embedding_kind(value: object) -> str:
+    backend = value.get("backend") if isinstance(value, dict) else getattr(value, "backend", None)
+    return "endpoint" if backend == "endpoint" else "weights"
+
+
+Embedding = Annotated[
+    Annotated[EmbeddingModel, Tag("weights")] | Annotated[RemoteEmbedding, Tag("endpoint")],
+    Discriminator(_embedding_kind),
+]
+
+
+class RerankerModel(Settings):
+    """A sentence-transformers cross-encoder, which reads a question and a passage together."""
+
+    sources: tuple[WeightSource, ...]
+    sha256: Digest
+    """Of `model.safetensors`."""
+    license: str = ""
+    max_tokens: int = Field(gt=0)
+    """Of question and passage together; what is longer is cut off."""
+    device: str = "cpu"
+    """Where it computes, such as `cuda:0`; no part of its identity."""
 
 
 class ModelsSettings(Settings):
     """Every model by name."""
 
     generators: dict[str, GeneratorModel]
-    embeddings: dict[str, EmbeddingModel]
+    embeddings: dict[str, Embedding]
+    rerankers: dict[str, RerankerModel] = Field(default_factory=dict)
 
     def generator(self, name: str) -> GeneratorModel:
         """The generator of this name, or a ConfigError that lists the names."""
         return _named(self.generators, name, "generators")
 
-    def embedding(self, name: str) -> EmbeddingModel:
+    def embedding(self, name: str) -> EmbeddingModel | RemoteEmbedding:
         """The embedding model of this name, or a ConfigError that lists the names."""
         return _named(self.embeddings, name, "embeddings")
+
+    def local_embedding(self, name: str) -> EmbeddingModel:
+        """The embedding model of this name, or a ConfigError where its weights aren't ours."""
+        found = self.embedding(name)
+        if isinstance(found, RemoteEmbedding):
+            raise ConfigError(
+                f"The embedding model {name!r} is served at {found.url!r}; expected one with "
+                "weights.",
+                next_step="Name an embedding model with sources in configs/models.yaml.",
+            )
+        return found
+
+    def reranker(self, name: str) -> RerankerModel:
+        """The reranking model of this name, or a ConfigError that lists the names."""
+        return _named(self.rerankers, name, "rerankers")
 
 
 def _named(mapping: dict[str, V], name: str, what: str) -> V:
@@ -330,8 +419,35 @@ class IndexSettings(Settings):
 class Retrieval(Settings):
     """How passages are found; part of a release."""
 
-    kind: Literal["dense"] = "dense"
+    kind: Literal["dense", "lexical", "hybrid"] = "dense"
+    """By cosine of embeddings, by shared words (BM25), or by both, fused by reciprocal rank."""
     top_k: int = Field(default=4, gt=0, le=100)
+    rrf_k: int = Field(default=60, gt=0)
+    """Of reciprocal rank fusion: the larger, the less the first places count."""
+    candidates: int = Field(default=50, gt=0, le=1000)
+    """Passages of each search that are fused or reranked; `dense` or `lexical` alone need none."""
+    rerank: str | None = None
+    """A reranker in configs/models.yaml; None: the order of the search."""
+    filters: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Allowed values by name of a document's metadata; all of them must hold."""
+
+    @model_validator(mode="after")
+    def _filters_allow_something(self) -> Self:
+        empty = sorted(name for name, allowed in self.filters.items() if not allowed)
+        if empty:
+            raise ValueError(f"filters {empty} allow no value; leave them out or name some")
+        return self
+
+    def parameters(self) -> dict[str, Any]:
+        """What decides which passages are found, without settings that this kind doesn't use."""
+        used = {"kind", "top_k"}
+        if self.kind == "hybrid":
+            used |= {"rrf_k", "candidates"}
+        if self.rerank is not None:
+            used |= {"rerank", "candidates"}
+        if self.filters:
+            used.add("filters")
+        return self.model_dump(mode="json", include=used)
 
 
 class ReleaseSettings(Settings):
@@ -499,6 +615,8 @@ def load_project(root: Path, *, release: Path | None = None) -> Project:
     )
     project.models.generator(project.release.model)
     project.models.generator(project.evaluate.judge.model)
+    if project.release.retrieval.rerank is not None:
+        project.models.reranker(project.release.retrieval.rerank)
     embedding = project.models.embedding(project.release.embedding)
     if project.release.chunking.max_tokens > embedding.max_tokens:
         raise ConfigError(

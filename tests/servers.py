@@ -15,6 +15,9 @@ from typing import Any, Self
 Respond = Callable[[dict[str, Any]], str | None]
 """Request body -> text of the answer; None is an answer without content."""
 
+Embed = Callable[[list[str]], list[list[float]]]
+"""Texts -> one vector each."""
+
 
 @dataclass(frozen=True)
 class Status:
@@ -63,7 +66,9 @@ def free_port() -> int:
 
 
 class OpenAIServer:
-    """Serves `/v1/models`, `/v1/chat/completions` and nothing else, on a free local port.
+    """Serves `/v1/models`, `/v1/chat/completions` and, with `embed`, `/v1/embeddings`.
+
+    On a free local port.
 
     `faults` are used up one a request, in order; afterwards `respond` answers. `requests` holds
     every body that arrived, `headers` the headers of each.
@@ -77,8 +82,10 @@ class OpenAIServer:
         api_key: str | None = None,
         delay_s: float = 0.0,
         usage: bool = True,
+        embed: Embed | None = None,
     ) -> None:
         self.respond = respond
+        self.embed = embed
         self.models = models
         self.api_key = api_key
         self.delay_s = delay_s
@@ -91,6 +98,11 @@ class OpenAIServer:
         self.lock = threading.Lock()
         self.closing = threading.Event()
         self.port = 0
+
+    @property
+    def paths(self) -> set[str]:
+        """What can be posted to."""
+        return {"/v1/chat/completions"} | ({"/v1/embeddings"} if self.embed else set())
 
     @property
     def url(self) -> str:
@@ -190,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
         if double.api_key and self.headers["authorization"] != f"Bearer {double.api_key}":
             sent = self.headers["authorization"]
             self._send(401, {"error": {"message": f"Incorrect API key provided: {sent}"}})
-        elif self.path != "/v1/chat/completions" or body["model"] not in double.models:
+        elif self.path not in double.paths or body["model"] not in double.models:
             self._send(404, {"error": {"message": f"no model {body.get('model')!r}"}})
         elif isinstance(fault, Status):
             extra = {"retry-after": fault.retry_after} if fault.retry_after is not None else {}
@@ -207,10 +219,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif isinstance(fault, Raw):
             self._send_bytes(200, fault.body, {})
+        elif self.path == "/v1/embeddings":
+            self._send(200, self._vectors(double, body))
         elif isinstance(fault, Text):
             self._send(200, self._completion(double, body, fault.text, fault.finish_reason))
         else:
             self._send(200, self._completion(double, body, double.respond(body), "stop"))
+
+    def _vectors(self, double: OpenAIServer, body: dict[str, Any]) -> dict[str, Any]:
+        assert double.embed is not None
+        rows = [
+            {"object": "embedding", "index": index, "embedding": vector}
+            for index, vector in enumerate(double.embed(body["input"]))
+        ]
+        answer = {"object": "list", "model": body["model"], "data": rows[::-1]}
+        tokens = sum(len(text.split()) for text in body["input"])
+        return answer | {"usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
 
     def _completion(
         self, double: OpenAIServer, body: dict[str, Any], text: str | None, finish_reason: str

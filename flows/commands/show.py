@@ -90,7 +90,7 @@ def _print_content(release: Release, index: str) -> None:
     sampling = release.model.sampling.model_dump(mode="json")
     parts.add_row("model", escape(f"{release.model.served_name} ({release.model.form})"))
     parts.add_row("sampling", escape(_words(sampling)))
-    parts.add_row("retrieval", escape(_words(release.retrieval.model_dump(mode="json"))))
+    parts.add_row("retrieval", escape(_words(release.retrieval.parameters())))
     parts.add_row("chunking", escape(_words(release.chunking.model_dump(mode="json"))))
     parts.add_row("embedding", escape(f"{release.embedding}@{release.embedding_digest[:SHORT]}"))
     parts.add_row("index", escape(index))
@@ -214,4 +214,12 @@ def _row(change: MeasureChange) -> dict[str, Any]:
 
 
 def _words(parameters: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in parameters.items() if value is not None)
+    return ", ".join(
+        f"{name} {_conditions(value) if isinstance(value, dict) else value}"
+        for name, value in parameters.items()
+        if value is not None
+    )
+
+
+def _conditions(filters: dict[str, list[str]]) -> str:
+    return " and ".join(f"{name} = {' or '.join(allowed)}" for name, allowed in filters.items())

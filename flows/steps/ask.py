@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from flows.endpoints import open_door
-from flows.steps.index import open_embedder
+from flows.steps.index import open_embedder, open_release
 from flows.workspace import Workspace
 from tasks.answer.generate import Answer, generate
 from tasks.answer.release import Release
 from tasks.errors import RegistryError
 from tasks.evaluate.run import Progress
-from tasks.index.search import Retrieved, open_index
+from tasks.index.search import Retrieved
 
 
 class AnsweringRelease:
@@ -40,7 +40,9 @@ class AnsweringRelease:
         self.release = release
         self._workspace = workspace
         self._progress = progress
-        self._index = open_index(directory, open_embedder(workspace, release.embedding, progress))
+        self._index = open_release(
+            workspace, release, open_embedder(workspace, release.embedding, progress), progress
+        )
 
     def answer(self, questions: Sequence[str]) -> list[tuple[Answer, list[Retrieved]]]:
         """Answer questions, in their order, each with the passages that it was given.

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flows.endpoints import open_door
-from flows.steps.index import open_embedder
+from flows.steps.index import open_embedder, open_release
 from flows.workspace import Workspace, actor
 from registry import evaluation_content
 from tasks.answer.generate import ANSWER_VARIABLES
@@ -29,7 +29,6 @@ from tasks.evaluate.spans import SuiteCheck, check_suite, relocate
 from tasks.evaluate.suite import Suite, load_suite
 from tasks.gate.policy import load_policy
 from tasks.index.embed import Embedder
-from tasks.index.search import open_index
 from tasks.serve.version import model_version
 
 RETRIEVAL_MEASURES = ("R@{k}", "P@{k}", "nDCG@{k}", "RR")
@@ -216,7 +215,7 @@ def require_committed(workspace: Workspace) -> None:
 async def _evaluate(workspace: Workspace, plan: EvaluationPlan, progress: Progress) -> EvalLog:
     settings = workspace.project.evaluate
     embedder = open_embedder(workspace, plan.release.embedding, progress)
-    index = open_index(workspace.home.path("index", plan.release.index_digest), embedder)
+    index = open_release(workspace, plan.release, embedder, progress)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
             open_door(workspace, plan.release.model, progress=progress)
@@ -278,16 +277,18 @@ def test_retrieval(
     same = old.embedding_digest == new.embedding_digest
     old_embedder = embedder if same else open_embedder(workspace, old.embedding, progress)
     return compare_retrieval(
-        _side(workspace, old, old_embedder),
-        _side(workspace, new, embedder),
+        _side(workspace, old, old_embedder, progress),
+        _side(workspace, new, embedder, progress),
         measures=[name.format(k=new.retrieval.top_k) for name in RETRIEVAL_MEASURES],
     )
 
 
-def _side(workspace: Workspace, release: Release, embedder: Embedder) -> RetrievalSide:
+def _side(
+    workspace: Workspace, release: Release, embedder: Embedder, progress: Progress
+) -> RetrievalSide:
     return RetrievalSide(
         suite=suite_for(workspace, release),
-        index=open_index(workspace.home.path("index", release.index_digest), embedder),
+        index=open_release(workspace, release, embedder, progress),
         top_k=release.retrieval.top_k,
     )
 

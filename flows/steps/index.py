@@ -1,5 +1,6 @@
 """Settings -> stored corpus snapshot -> stored index version -> the release that is wanted."""
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +9,22 @@ from flows.workspace import Workspace
 from tasks.answer.generate import ANSWER_VARIABLES
 from tasks.answer.prompt import load_prompt
 from tasks.answer.release import Release
+from tasks.config import RemoteEmbedding
 from tasks.corpus.snapshot import load_snapshot
 from tasks.corpus.update import update_corpus
 from tasks.digest import Digest
+from tasks.errors import ConfigError
 from tasks.evaluate.run import Progress
 from tasks.index.build import build_index, index_digest
 from tasks.index.embed import Embedder, embedder_digest, load_embedder
+from tasks.index.filters import allowed_rows
+from tasks.index.rerank import CrossEncoderReranker, Reranker, reranker_digest
+from tasks.index.retrieve import Retriever, open_retriever
 from tasks.index.sharing import version_to_start_from
-from tasks.index.version import has_segments, load_version
+from tasks.index.version import has_segments, load_version, open_version
+from tasks.serve.embedding import RemoteEmbedder
 from tasks.serve.version import model_version
-from tasks.serve.weights import ensure_embedding
+from tasks.serve.weights import ensure_embedding, ensure_reranker
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +87,12 @@ def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
     """
     project, wanted = workspace.project, workspace.project.release
     embedding = embedder_digest(project.models.embedding(wanted.embedding))
+    rerank = wanted.retrieval.rerank
     return Release(
         prompt=load_prompt(project.prompts / f"{wanted.prompt}.yaml", variables=ANSWER_VARIABLES),
         model=model_version(wanted.model, project.models.generator(wanted.model)),
         retrieval=wanted.retrieval,
+        reranker_digest=reranker_digest(project.models.reranker(rerank)) if rerank else None,
         index_digest=index_digest(corpus, wanted.chunking, embedding, wanted.index),
         corpus_digest=corpus,
         chunking=wanted.chunking,
@@ -135,16 +144,68 @@ def ensure_index(workspace: Workspace, release: Release, progress: Progress) -> 
 
 
 def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedder:
-    """Load an embedding model, fetched on first use.
+    """Load an embedding model, fetched on first use, or the client of one that is served.
 
     Raises:
-        SetupError: no source has it.
+        SetupError: no source has it, or its tokenizer isn't there.
     """
     model = workspace.project.models.embedding(name)
+    if isinstance(model, RemoteEmbedding):
+        return RemoteEmbedder(
+            name,
+            model,
+            tokenizer=workspace.project.root / model.tokenizer,
+            api_key=os.environ.get(model.api_key_env),
+        )
     directory = ensure_embedding(
         name,
         model,
         room=workspace.home.room("models"),
         progress=lambda text: progress(text, 0, 0),
     )
-    return load_embedder(name, model, directory)
+    return load_embedder(name, model, directory, room=workspace.home.room("models"))
+
+
+def open_release(
+    workspace: Workspace, release: Release, embedder: Embedder, progress: Progress
+) -> Retriever:
+    """Open what a release retrieves with.
+
+    Raises:
+        CorruptArtifact: its index or its documents were changed.
+        SetupError: its reranker can't be had.
+        ConfigError: configs/models.yaml describes another reranker by now.
+    """
+    directory = workspace.home.path("index", release.index_digest)
+    filters = release.retrieval.filters
+    among = None
+    if filters:
+        snapshot = load_snapshot(workspace.home.path("corpus", release.corpus_digest))
+        among = allowed_rows(open_version(directory), snapshot.documents, filters)
+    return open_retriever(
+        directory,
+        embedder,
+        release.retrieval,
+        reranker=_open_reranker(workspace, release, progress),
+        among=among,
+    )
+
+
+def _open_reranker(workspace: Workspace, release: Release, progress: Progress) -> Reranker | None:
+    name = release.retrieval.rerank
+    if name is None:
+        return None
+    model = workspace.project.models.reranker(name)
+    if reranker_digest(model) != release.reranker_digest:
+        raise ConfigError(
+            f"The release reranks with {name!r} ({str(release.reranker_digest)[:12]}), but "
+            f"configs/models.yaml has another model of that name ({reranker_digest(model)[:12]}).",
+            next_step="Give the new model a name of its own in configs/models.yaml.",
+        )
+    directory = ensure_reranker(
+        name,
+        model,
+        room=workspace.home.room("models"),
+        progress=lambda text: progress(text, 0, 0),
+    )
+    return CrossEncoderReranker(name, model, directory)

@@ -12,6 +12,8 @@ class Release(Settings):
     prompt: PromptVersion
     model: ModelVersion
     retrieval: Retrieval
+    reranker_digest: Digest | None = None
+    """Of the model that `retrieval.rerank` names."""
     index_digest: Digest
     corpus_digest: Digest
     """The snapshot that the index was built from."""
@@ -29,7 +31,8 @@ class Release(Settings):
             {
                 "prompt": self.prompt.digest,
                 "model": self.model.digest,
-                "retrieval": self.retrieval.model_dump(mode="json"),
+                "retrieval": self.retrieval.parameters(),
+                "reranker": self.reranker_digest,
                 "index": self.index_digest,
             },
         )
@@ -44,7 +47,8 @@ class Release(Settings):
         parts = {
             "prompt": self.prompt.digest != other.prompt.digest,
             "model": self.model.digest != other.model.digest,
-            "retrieval": self.retrieval != other.retrieval,
+            "retrieval": (self.retrieval.parameters(), self.reranker_digest)
+            != (other.retrieval.parameters(), other.reranker_digest),
             "index": self.index_digest != other.index_digest,
         }
         return tuple(name for name, differs in parts.items() if differs)
@@ -54,7 +58,7 @@ class Release(Settings):
         fields = {
             "prompt": ("prompt",),
             "model": ("model",),
-            "retrieval": ("retrieval",),
+            "retrieval": ("retrieval", "reranker_digest"),
             "index": (
                 "index_digest",
                 "corpus_digest",

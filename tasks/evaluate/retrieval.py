@@ -8,7 +8,7 @@ from tasks.errors import SuiteError
 from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import CaseResult, MeasureContext, Score
 from tasks.evaluate.suite import Suite
-from tasks.index.search import Index
+from tasks.index.retrieve import Searcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class RetrievalSide:
     """One release's way to find passages; the suite's spans must fit its corpus."""
 
     suite: Suite
-    index: Index
+    index: Searcher
     top_k: int
 
 

@@ -25,7 +25,8 @@ from tasks.evaluate.measures.base import (
 )
 from tasks.evaluate.provenance import Provenance
 from tasks.evaluate.suite import Suite
-from tasks.index.search import Index, Retrieved
+from tasks.index.retrieve import Searcher
+from tasks.index.search import Retrieved
 from tasks.serve.client import ModelClient
 from tasks.serve.label import calling
 from tasks.serve.version import ModelVersion
@@ -132,7 +133,7 @@ def draw(suite: Suite, size: int, *, seed: int) -> tuple[str, ...]:
 async def evaluate(
     plan: EvaluationPlan,
     *,
-    index: Index,
+    index: Searcher,
     client: ModelClient,
     context: MeasureContext,
     provenance: Provenance,

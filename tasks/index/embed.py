@@ -1,8 +1,7 @@
 """Texts -> vectors: the embedding model behind a protocol."""
 
-import warnings
+import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,18 +9,25 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.config import EmbeddingModel
+from tasks.config import EmbeddingModel, RemoteEmbedding
 from tasks.digest import Digest, digest
 from tasks.errors import SetupError
+from tasks.index.embed_batches import token_batches
+from tasks.index.embed_onnx import ONNX_VERSION, OnnxBackend, load_onnx
+from tasks.index.embed_torch import TorchBackend, load_torch
 
 Vectors = NDArray[np.float32]
 """Shape (texts, dimensions); every row has length 1, so an inner product is a cosine."""
 
-EMBEDDING_VERSION = 1
+EMBEDDING_VERSION = 2
 """Bumped when an equal model and text give another vector."""
 
-_BATCH = 32
 _REPORT_EVERY = 512
+_WINDOW = 4096
+"""Texts that are tokenised and sorted together; more of them would need more memory."""
+_CPU_TOKENS, _GPU_TOKENS = 2048, 65_536
+_POOL_FROM = 2_000
+"""Fewer texts are embedded before a pool of processes has started."""
 
 
 class Embedder(Protocol):
@@ -53,13 +59,26 @@ class Embedder(Protocol):
         ...
 
 
-def embedder_digest(model: EmbeddingModel) -> Digest:
-    """Identity of an embedding model, known without loading it."""
+def embedder_digest(model: EmbeddingModel | RemoteEmbedding) -> Digest:
+    """Identity of an embedding model, known without loading it.
+
+    Where it runs, in how many processes and in which batches isn't part of it.
+    """
+    if isinstance(model, RemoteEmbedding):
+        return digest(
+            "embedding",
+            EMBEDDING_VERSION,
+            model.model_dump(
+                include={"backend", "served_name", "sha256", "max_tokens", "dimensions"}
+            ),
+        )
     return digest(
         "embedding",
         EMBEDDING_VERSION,
         {
             "sha256": model.sha256,
+            "backend": model.backend,
+            "conversion": ONNX_VERSION if model.backend == "onnx" else None,
             "dtype": model.dtype,
             "max_tokens": model.max_tokens,
             "dimensions": model.dimensions,
@@ -67,13 +86,16 @@ def embedder_digest(model: EmbeddingModel) -> Digest:
     )
 
 
-def load_embedder(name: str, model: EmbeddingModel, directory: Path) -> "SentenceEmbedder":
-    """Prepare a sentence-transformers model for the CPU; weights load at the first `encode`.
+def load_embedder(
+    name: str, model: EmbeddingModel, directory: Path, *, room: Path
+) -> "SentenceEmbedder":
+    """Prepare a sentence-transformers model; weights load at the first `encode`.
 
     Args:
         name: the model's name in configs/models.yaml.
         model: its settings.
         directory: where its files lie.
+        room: directory of all models; what a backend converts the weights to is kept there.
 
     Raises:
         SetupError: the directory isn't a sentence-transformers model.
@@ -85,22 +107,24 @@ def load_embedder(name: str, model: EmbeddingModel, directory: Path) -> "Sentenc
                 next_step="Fetch it again with: ratchet setup",
                 directory=str(directory),
             )
-    return SentenceEmbedder(name, model, directory)
+    return SentenceEmbedder(name, model, directory, room)
 
 
 class SentenceEmbedder:
-    """A sentence-transformers model on the CPU.
+    """A sentence-transformers model on PyTorch or ONNX Runtime.
 
-    The last bits of a vector depend on which texts share a batch, as padding changes the order of
+    Batches are made of texts of nearly one length and hold a number of tokens, not of texts. The
+    last bits of a vector depend on which texts share a batch, as padding changes the order of
     sums; equal texts in equal order give equal bytes.
     """
 
-    def __init__(self, name: str, model: EmbeddingModel, directory: Path) -> None:
+    def __init__(self, name: str, model: EmbeddingModel, directory: Path, room: Path) -> None:
         self.name = name
         self.digest = embedder_digest(model)
         self.dimensions = model.dimensions
         self._settings = model
         self._directory = directory
+        self._room = room
 
     def encode(
         self, texts: Sequence[str], *, progress: Callable[[int, int], None] | None = None
@@ -118,16 +142,9 @@ class SentenceEmbedder:
             SetupError: the weights can't be loaded, or give vectors of another length.
         """
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        # Texts of one length side by side: a batch is padded to its longest.
-        order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
-        for start in range(0, len(order), _REPORT_EVERY):
-            rows = order[start : start + _REPORT_EVERY]
-            found = self._model.encode(
-                [texts[row] for row in rows],
-                batch_size=_BATCH,
-                show_progress_bar=False,
-                convert_to_numpy=True,
-            )
+        pooled = len(self._settings.devices) > 1 and len(texts) >= _POOL_FROM
+        done = reported = 0
+        for rows, found in self._pool(texts) if pooled else self._batches(texts):
             if found.shape[1] != self.dimensions:
                 raise SetupError(
                     f"The embedding model {self.name!r} gives vectors of {found.shape[1]} numbers; "
@@ -135,60 +152,83 @@ class SentenceEmbedder:
                     next_step=f"Set dimensions: {found.shape[1]} in configs/models.yaml.",
                 )
             vectors[rows] = found
-            if progress is not None:
-                progress(start + len(rows), len(texts))
+            done += len(rows)
+            if progress is not None and (done - reported >= _REPORT_EVERY or done == len(texts)):
+                progress(done, len(texts))
+                reported = done
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, without the special ones that the model adds."""
-        return len(self._tokenizer.encode(text, add_special_tokens=False))
+        return len(self._counter.encode(text, add_special_tokens=False))
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors]]:
+        on_cpu = self._settings.devices[0] == "cpu"
+        batches = token_batches(
+            self._tokenizer,
+            texts,
+            budget=self._settings.batch_tokens or (_CPU_TOKENS if on_cpu else _GPU_TOKENS),
+            window=_WINDOW,
+            pad_id=self._pad_id,
+        )
+        for tokens in batches:
+            yield tokens.rows, self._backend.vectors(tokens)
+
+    def _pool(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors]]:
+        backend: Any = self._backend
+        yield from backend.pooled(texts, self._settings.devices, step=_WINDOW)
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(self._directory / "tokenizer.json"))
+    def _counter(self) -> Any:
+        tokenizer = load_tokenizer(self._directory / "tokenizer.json")
         # The file may tell it to cut and pad for the model; counting wants the whole text.
         tokenizer.no_truncation()
-        tokenizer.no_padding()
         return tokenizer
 
     @cached_property
-    def _model(self) -> Any:
-        with _quiet():
-            from sentence_transformers import SentenceTransformer
+    def _tokenizer(self) -> Any:
+        tokenizer = load_tokenizer(self._directory / "tokenizer.json")
+        tokenizer.enable_truncation(self._settings.max_tokens)
+        return tokenizer
 
-            try:
-                model = SentenceTransformer(
-                    str(self._directory),
-                    device="cpu",
-                    local_files_only=True,
-                    model_kwargs={"dtype": self._settings.dtype},
+    @cached_property
+    def _pad_id(self) -> int:
+        config = json.loads((self._directory / "config.json").read_text(encoding="utf-8"))
+        return int(config.get("pad_token_id") or 0)
+
+    @cached_property
+    def _backend(self) -> TorchBackend | OnnxBackend:
+        model = self._settings
+        try:
+            if model.backend == "onnx":
+                return load_onnx(
+                    self._directory,
+                    sha256=model.sha256,
+                    dtype=model.dtype,
+                    max_tokens=model.max_tokens,
+                    room=self._room,
                 )
-            except (OSError, ValueError) as error:
-                raise SetupError(
-                    f"The embedding model {self.name!r} in {self._directory} can't be loaded: "
-                    f"{error}.",
-                    next_step="Fetch it again with: ratchet setup",
-                    directory=str(self._directory),
-                ) from error
-        model.max_seq_length = self._settings.max_tokens
-        return model.eval()
+            return load_torch(
+                self._directory,
+                dtype=model.dtype,
+                device=model.devices[0],
+                max_tokens=model.max_tokens,
+            )
+        # PyTorch says with the last two that it can't use the device.
+        except (OSError, ValueError, RuntimeError, AssertionError) as error:
+            raise SetupError(
+                f"The embedding model {self.name!r} in {self._directory} can't be loaded on "
+                f"{model.devices[0]!r} by {model.backend}: {error}.",
+                next_step="Correct devices in configs/models.yaml, or fetch it: ratchet setup",
+                directory=str(self._directory),
+            ) from error
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Load without a progress bar and without other libraries' deprecation warnings."""
-    from transformers.utils import logging
+def load_tokenizer(path: Path) -> Any:
+    """The `tokenizers.Tokenizer` of a file, without padding."""
+    from tokenizers import Tokenizer
 
-    bars: Any = logging
-    shown = bars.is_progress_bar_enabled()
-    bars.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        if shown:
-            bars.enable_progress_bar()
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.no_padding()
+    return tokenizer

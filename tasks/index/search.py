@@ -59,12 +59,20 @@ class Index:
         stored: its segments and tombstones, for who wants to read the chunks.
     """
 
-    def __init__(self, stored: StoredIndex, embedder: Embedder) -> None:
+    def __init__(
+        self,
+        stored: StoredIndex,
+        embedder: Embedder,
+        *,
+        among: Sequence[NDArray[np.bool_]] | None = None,
+    ) -> None:
         self.stored = stored
+        live = stored.live if among is None else among
         self._embedder = embedder
         self._parts = [
-            _Part(number, segment, live)
-            for number, (segment, live) in enumerate(zip(stored.segments, stored.live, strict=True))
+            _Part(number, segment, rows)
+            for number, (segment, rows) in enumerate(zip(stored.segments, live, strict=True))
+            if rows.any()
         ]
 
     @property
@@ -88,9 +96,10 @@ class Index:
 
     def search_vectors(self, vectors: Vectors, *, top_k: int) -> list[list[Retrieved]]:
         """`search` for questions that are embedded already, shape (queries, dimensions)."""
+        if not self._parts:
+            return [[] for _ in vectors]
         hits = [_with_ties(found, top_k) for found in self._nearest(vectors, top_k)]
-        chunks = self._read({(hit.segment, hit.row) for found in hits for hit in found})
-        return [_ranked(found, chunks, top_k) for found in hits]
+        return read_ranked(self.stored, hits, top_k=top_k)
 
     def _nearest(self, vectors: Vectors, top_k: int) -> list[list[Hit]]:
         """At least the best `top_k` of all segments for each query, and all that equal the last.
@@ -115,15 +124,6 @@ class Index:
             ]
             for query in range(len(vectors))
         ]
-
-    def _read(self, wanted: set[tuple[int, int]]) -> dict[tuple[int, int], dict[str, Any]]:
-        """One read for all questions: most passages are found by several of them."""
-        found: dict[tuple[int, int], dict[str, Any]] = {}
-        for number, segment in enumerate(self.stored.segments):
-            rows = sorted(row for part, row in wanted if part == number)
-            chunks = segment.chunks.rows(rows)
-            found.update({(number, row): chunk for row, chunk in zip(rows, chunks, strict=True)})
-        return found
 
 
 class _Part:
@@ -196,8 +196,28 @@ def _with_ties(hits: list[Hit], top_k: int) -> list[Hit]:
     return [hit for hit in hits if hit.score >= limit]
 
 
+def read_ranked(
+    stored: StoredIndex, hits: Sequence[Sequence[Hit]], *, top_k: int
+) -> list[list[Retrieved]]:
+    """Read the passages of each query's hits, best first; equal scores are ordered by chunk id.
+
+    Args:
+        stored: the version whose rows they are.
+        hits: at least the best `top_k` of each query, and all that equal the last of them.
+        top_k: passages for each query.
+    """
+    wanted = {(hit.segment, hit.row) for found in hits for hit in found}
+    chunks: dict[tuple[int, int], dict[str, Any]] = {}
+    # One read for all questions: most passages are found by several of them.
+    for number, segment in enumerate(stored.segments):
+        rows = sorted(row for part, row in wanted if part == number)
+        read = segment.chunks.rows(rows)
+        chunks.update({(number, row): chunk for row, chunk in zip(rows, read, strict=True)})
+    return [_ranked(found, chunks, top_k) for found in hits]
+
+
 def _ranked(
-    hits: list[Hit], chunks: dict[tuple[int, int], dict[str, Any]], top_k: int
+    hits: Sequence[Hit], chunks: dict[tuple[int, int], dict[str, Any]], top_k: int
 ) -> list[Retrieved]:
     found = [(hit.score, chunks[hit.segment, hit.row]) for hit in hits]
     ordered = sorted(found, key=lambda pair: (-pair[0], pair[1]["chunk_id"]))[:top_k]
@@ -207,12 +227,18 @@ def _ranked(
     ]
 
 
-def open_index(directory: Path, embedder: Embedder) -> Index:
+def open_index(
+    directory: Path,
+    embedder: Embedder,
+    *,
+    among: Sequence[NDArray[np.bool_]] | None = None,
+) -> Index:
     """Open an index version after checking every byte of it and of its segments.
 
     Args:
         directory: `room/<digest>` of a version.
         embedder: the model that the version was built with; it embeds the questions.
+        among: for each segment shape (rows,): which live rows may be found; None: all.
 
     Raises:
         CorruptArtifact: a file is missing or its bytes aren't those that were built.
@@ -228,4 +254,4 @@ def open_index(directory: Path, embedder: Embedder) -> Index:
             next_step="Use the embedding model of the release, or build the index anew.",
         )
     stored.check()
-    return Index(stored, embedder)
+    return Index(stored, embedder, among=among)

@@ -1,4 +1,4 @@
-"""Index versions that stay -> the segments and embedding caches that none of them uses."""
+"""Index versions that stay -> the segments, words and embedding caches that none of them uses."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,10 +7,11 @@ from tasks.config import Chunking, IndexSettings
 from tasks.digest import Digest
 from tasks.errors import CorruptArtifact
 from tasks.index.cache import EMBEDDINGS
+from tasks.index.postings import LEXICAL
 from tasks.index.segment import SEGMENTS
 from tasks.index.version import has_segments, load_version
 
-SHARED = (SEGMENTS, EMBEDDINGS)
+SHARED = (SEGMENTS, EMBEDDINGS, LEXICAL)
 """Directories of the index room that aren't versions."""
 
 
@@ -51,7 +52,7 @@ def version_to_start_from(
 
 
 def unused_parts(room: Path, *, leaving: set[str]) -> Iterator[Path]:
-    """Segments and embedding caches that no version needs once some versions have gone.
+    """Segments, their words and embedding caches that no version needs once some have gone.
 
     When the manifest of a version that stays can't be read, what it needs isn't known: nothing
     is unused.
@@ -60,7 +61,7 @@ def unused_parts(room: Path, *, leaving: set[str]) -> Iterator[Path]:
         room: directory of all index versions.
         leaving: names of versions that go.
     """
-    used: dict[str, set[Digest]] = {SEGMENTS: set(), EMBEDDINGS: set()}
+    used: dict[str, set[Digest]] = {name: set() for name in SHARED}
     for directory in version_directories(room):
         if directory.name in leaving:
             continue
@@ -68,7 +69,9 @@ def unused_parts(room: Path, *, leaving: set[str]) -> Iterator[Path]:
             version = load_version(directory)
         except CorruptArtifact:
             return
-        used[SEGMENTS] |= {use.digest for use in version.segments}
+        segments = {use.digest for use in version.segments}
+        used[SEGMENTS] |= segments
+        used[LEXICAL] |= segments
         used[EMBEDDINGS].add(version.embedding_digest)
     for name, needed in used.items():
         if not (room / name).is_dir():

@@ -14,7 +14,7 @@ from tasks.serve.meter import Usage
 
 CONNECT_TIMEOUT_S = 10.0
 EXCERPT = 300
-CHAT = "/chat/completions"
+CHAT, EMBEDDINGS = "/chat/completions", "/embeddings"
 RETRIED_STATUS = frozenset({408, 429})
 
 
@@ -76,7 +76,7 @@ async def attempt(
     if response.status_code >= httpx.codes.MULTIPLE_CHOICES:
         raise _refused(response, content, secret)
     answer = _json_object(content)
-    if answer is None or (request.url.path.endswith(CHAT) and not _is_completion(answer)):
+    if answer is None or not _is_expected(request.url.path, answer):
         raise AttemptFailed(
             "the answer isn't that of an OpenAI-compatible server: "
             + _redact(content.decode("utf-8", "replace"), secret)[:EXCERPT],
@@ -109,6 +109,22 @@ def _json_object(content: bytes) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
+def _is_expected(path: str, answer: dict[str, Any]) -> bool:
+    if path.endswith(CHAT):
+        return _is_completion(answer)
+    return not path.endswith(EMBEDDINGS) or _is_embedding(answer)
+
+
+def _is_embedding(answer: dict[str, Any]) -> bool:
+    rows = answer.get("data")
+    return isinstance(rows, list) and all(
+        isinstance(row, dict)
+        and isinstance(row.get("index"), int)
+        and isinstance(row.get("embedding"), list)
+        for row in rows
+    )
+
+
 def _is_completion(answer: dict[str, Any]) -> bool:
     choices = answer.get("choices")
     return (
@@ -123,10 +139,13 @@ def usage_of(answer: dict[str, Any]) -> Usage:
     """Token counts of an answer; None where the server gave none."""
     usage = answer.get("usage") or {}
     details = usage.get("prompt_tokens_details") or {}
+    prompt, total = usage.get("prompt_tokens"), usage.get("total_tokens")
+    # An answer of vectors has no tokens, and OpenAI's own server doesn't say that they are 0.
+    written = 0 if prompt is not None and prompt == total else None
     return Usage(
-        input_tokens=usage.get("prompt_tokens"),
+        input_tokens=prompt,
         cached_tokens=details.get("cached_tokens"),
-        output_tokens=usage.get("completion_tokens"),
+        output_tokens=usage.get("completion_tokens", written),
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import httpx
 
 from tasks.config import Price, Sampling
-from tasks.errors import RatchetError
+from tasks.errors import RatchetError, WrongModel
 from tasks.serve.cache import CallCache
 from tasks.serve.label import calling, current_label
 from tasks.serve.meter import CallRecord, Meter
@@ -59,6 +59,7 @@ class ModelClient:
         stop_failure_rate: no more calls are sent when more than this share of the last 20 failed.
         api_key: sent as a bearer token, and written nowhere.
         model_name: what the server calls the model, where that isn't the version's served name.
+        meter: where its calls are counted; None: a meter of its own.
         backoff: waits between attempts.
         transport: what carries requests, instead of connections to the endpoint.
     """
@@ -76,6 +77,7 @@ class ModelClient:
         stop_failure_rate: float = 0.5,
         api_key: str | None = None,
         model_name: str | None = None,
+        meter: Meter | None = None,
         backoff: Backoff | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -83,7 +85,7 @@ class ModelClient:
         self.price = price
         # An endpoint whose weights can't be seen knows nothing of our digests.
         self.model_name = model_name or (version.served_name if version.sha256 else version.name)
-        self.meter = Meter()
+        self.meter = Meter() if meter is None else meter
         self._url = endpoint_url.rstrip("/")
         self._key = api_key
         self._door = MeteredTransport(
@@ -169,6 +171,26 @@ class ModelClient:
             cost=record.cost,
             cache_hit=record.cache_hit,
         )
+
+    async def embed(self, texts: Sequence[str], *, purpose: str) -> list[list[float]]:
+        """One vector a text, in their order, in one request.
+
+        Raises:
+            CallFailed: it failed after its retries; has `purpose`, `attempts` and `status`.
+            TooManyFailures: so many calls failed that none is sent any more.
+            WrongModel: the server gave another number of vectors than texts.
+        """
+        body = {"model": self.model_name, "input": list(texts), "encoding_format": "float"}
+        with calling(purpose=purpose):
+            response = await self._http.post(f"{self._url}/embeddings", json=body)
+        rows = sorted(response.json()["data"], key=lambda row: row["index"])
+        if [row["index"] for row in rows] != list(range(len(texts))):
+            raise WrongModel(
+                f"{self.model_name!r} at {self._url} gave {len(rows)} vectors for {len(texts)} "
+                "texts.",
+                next_step="Check that url in configs/models.yaml is that of an embedding model.",
+            )
+        return [row["embedding"] for row in rows]
 
     def openai(self, purpose: str) -> "AsyncOpenAI":
         """An OpenAI client for a library; its calls come through this door under `purpose`.

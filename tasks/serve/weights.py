@@ -6,7 +6,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tasks.config import EmbeddingModel, GeneratorModel, LocalPath, WeightSource
+from tasks.config import (
+    EmbeddingModel,
+    GeneratorModel,
+    LocalPath,
+    RerankerModel,
+    WeightSource,
+)
 from tasks.digest import Digest, digest, file_digest
 from tasks.errors import ConfigError, CorruptArtifact, SetupError
 from tasks.serve.convert import CONVERTER_VERSION
@@ -75,6 +81,13 @@ def ensure_embedding(
     name: str, model: EmbeddingModel, *, room: Path, progress: Progress | None = None
 ) -> Path:
     """The directory of an embedding model that sentence-transformers reads; see ensure_weights."""
+    return _ensure_directory(name, model.sha256, model.sources, None, room, progress)
+
+
+def ensure_reranker(
+    name: str, model: RerankerModel, *, room: Path, progress: Progress | None = None
+) -> Path:
+    """The directory of a cross-encoder that sentence-transformers reads; see ensure_weights."""
     return _ensure_directory(name, model.sha256, model.sources, None, room, progress)
 
 

@@ -35,7 +35,8 @@ def weights() -> Path:
 
 def embedder(weights: Path, **changes: object) -> SentenceEmbedder:
     model = load_settings(Path("configs/models.yaml"), ModelsSettings).embedding(NAME)
-    return load_embedder(NAME, model.model_copy(update=changes), weights)
+    changed = type(model).model_validate(model.model_dump() | changes)
+    return load_embedder(NAME, changed, weights, room=weights.parent)
 
 
 def test_the_real_model_finds_meaning_in_other_words(weights: Path, tmp_path: Path):
@@ -53,9 +54,19 @@ def test_the_real_model_finds_meaning_in_other_words(weights: Path, tmp_path: Pa
     assert hits[1][0].doc_id == "2"
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_vectors_have_length_one_and_the_order_of_the_texts(weights: Path, dtype: str):
-    model = embedder(weights, dtype=dtype)
+ARITHMETIC = [
+    ("torch", "float32", 0.999999),
+    ("torch", "bfloat16", 0.999),
+    ("onnx", "float32", 0.999999),
+    ("onnx", "int8", 0.98),
+]
+
+
+@pytest.mark.parametrize(("backend", "dtype"), [line[:2] for line in ARITHMETIC])
+def test_vectors_have_length_one_and_the_order_of_the_texts(
+    weights: Path, backend: str, dtype: str
+):
+    model = embedder(weights, backend=backend, dtype=dtype)
     seen: list[tuple[int, int]] = []
     vectors = model.encode(TEXTS, progress=lambda done, total: seen.append((done, total)))
     assert vectors.shape == (4, model.dimensions)
@@ -66,9 +77,46 @@ def test_vectors_have_length_one_and_the_order_of_the_texts(weights: Path, dtype
     assert model.encode([]).shape == (0, model.dimensions)
 
 
-def test_half_precision_hardly_changes_a_vector(weights: Path):
-    full, half = (embedder(weights, dtype=dtype).encode(TEXTS) for dtype in ("float32", "bfloat16"))
-    assert np.sum(full * half, axis=1).min() > 0.999
+@pytest.mark.parametrize(("backend", "dtype", "least"), ARITHMETIC)
+def test_another_arithmetic_changes_a_vector_only_so_far(
+    weights: Path, backend: str, dtype: str, least: float
+):
+    full = embedder(weights).encode(TEXTS)
+    other = embedder(weights, backend=backend, dtype=dtype).encode(TEXTS)
+    assert np.sum(full * other, axis=1).min() > least
+
+
+def test_vectors_are_those_of_sentence_transformers_itself(weights: Path):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(weights), device="cpu", local_files_only=True)
+    model.max_seq_length = 256
+    expected = model.encode(TEXTS, show_progress_bar=False)
+    assert np.allclose(embedder(weights).encode(TEXTS), expected, atol=1e-5)
+
+
+def test_several_devices_are_a_process_each_and_give_the_same_vectors(weights: Path):
+    texts = [f"note {number % 40}" for number in range(2_000)]
+    alone = embedder(weights, dtype="bfloat16").encode(texts[:40])
+    pooled = embedder(weights, dtype="bfloat16", devices=("cpu", "cpu")).encode(texts)
+    assert np.sum(np.tile(alone, (50, 1)) * pooled, axis=1).min() > 0.999
+
+
+def test_a_conversion_that_was_cut_off_is_made_again(weights: Path, tmp_path: Path):
+    model = load_settings(Path("configs/models.yaml"), ModelsSettings).embedding(NAME)
+    model = type(model).model_validate(model.model_dump() | {"backend": "onnx"})
+    (tmp_path / f".{model.sha256[:16]}.partial-dead").mkdir()
+    load_embedder(NAME, model, weights, room=tmp_path).encode(["text"])
+    (made,) = tmp_path.glob("[!.]*-onnx-float32-v*")
+    assert [path.name for path in made.iterdir()] == ["model.onnx"]
+    written = made.stat().st_mtime_ns
+    load_embedder(NAME, model, weights, room=tmp_path).encode(["text"])
+    assert made.stat().st_mtime_ns == written
+
+
+def test_a_device_that_is_not_there_is_an_error_that_names_it(weights: Path):
+    with pytest.raises(SetupError, match="'cuda:7'"):
+        embedder(weights, devices=("cuda:7",)).encode(["text"])
 
 
 def test_tokens_are_counted_beyond_what_the_model_reads(weights: Path):

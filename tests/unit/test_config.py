@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -286,4 +285,22 @@ def test_another_release_file_takes_the_place_of_the_wanted_one(project):
 def test_the_digest_of_settings_is_that_of_their_values():
     assert settings_digest("r", Retrieval()) == settings_digest("r", Retrieval(top_k=4))
     assert settings_digest("r", Retrieval()) != settings_digest("r", Retrieval(top_k=5))
-    assert json.loads(Retrieval().model_dump_json()) == {"kind": "dense", "top_k": 4}
+    assert Retrieval().parameters() == {"kind": "dense", "top_k": 4}
+
+
+def test_a_retrieval_is_described_by_the_parameters_that_its_kind_uses():
+    hybrid = Retrieval(kind="hybrid", rrf_k=30, filters={"source": ("faq",)})
+    assert hybrid.parameters() == {
+        "kind": "hybrid",
+        "top_k": 4,
+        "rrf_k": 30,
+        "candidates": 50,
+        "filters": {"source": ["faq"]},
+    }
+    assert Retrieval(rrf_k=30, candidates=9).parameters() == Retrieval().parameters()
+    assert Retrieval(rerank="m").parameters()["candidates"] == 50
+
+
+def test_a_filter_without_a_value_is_refused():
+    with pytest.raises(ValueError, match=r"\['source'\] allow no value"):
+        Retrieval(filters={"source": ()})
