@@ -97,6 +97,8 @@ class Engine:
         self.running: list[Request] = []
         self.queried_tokens = 0
         self.hit_tokens = 0
+        self.placed = (0, 0)
+        """Requests that ran and that waited in the last step."""
         self._used: dict[int, int] = {}
         self._kept: OrderedDict[int, bool] = OrderedDict()
         self._own = 0
@@ -148,6 +150,7 @@ class Engine:
             prefill += tokens
             if request.prefilled():
                 prefilled_now.append(request)
+        self.placed = (len(self.running), len(self.waiting))
         # The step that ends a prompt samples the first token of its answer.
         for request in (*decoding, *prefilled_now):
             request.decoded += 1

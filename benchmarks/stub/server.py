@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
@@ -32,6 +32,7 @@ from benchmarks.stub.faults import (
 )
 from benchmarks.stub.respond import respond as default_respond
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Respond = Callable[[dict[str, Any]], str]
 MODEL = "stub"
 
@@ -108,7 +109,12 @@ class StubServer:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._work = asyncio.Event()
-        app = web.Application(client_max_size=64 * 2**20)
+
+        @web.middleware
+        async def while_away(http: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self._while_away(http, handler)
+
+        app = web.Application(client_max_size=64 * 2**20, middlewares=[while_away])  # type: ignore[list-item]  # what the decorator returns is one
         app.router.add_post("/v1/chat/completions", self._chat)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/metrics", self._metrics)
@@ -165,18 +171,18 @@ class StubServer:
 
     # --- requests -------------------------------------------------------------------------------
 
-    async def _chat(self, http: web.Request) -> web.StreamResponse:
+    async def _while_away(self, http: web.Request, handler: Handler) -> web.StreamResponse:
         transport = http.transport
         if transport is None or time.monotonic() < self._away_until:
             self._abort(http)
             return web.Response(status=503)
         self._open.add(transport)
         try:
-            return await self._answer(http)
+            return await handler(http)
         finally:
             self._open.discard(transport)
 
-    async def _answer(self, http: web.Request) -> web.StreamResponse:
+    async def _chat(self, http: web.Request) -> web.StreamResponse:
         body = await http.json()
         self.requests.append(body)
         fault = self.faults.popleft() if self.faults else None
@@ -330,8 +336,9 @@ class StubServer:
         engine = self._engine
         label = f'{{engine="0",model_name="{self.models[0]}"}}'
         rows = {
-            "vllm:num_requests_running": len(engine.running),
-            "vllm:num_requests_waiting": len(engine.waiting),
+            # As vLLM counts: when the scheduler has placed what it could.
+            "vllm:num_requests_running": engine.placed[0],
+            "vllm:num_requests_waiting": engine.placed[1],
             "vllm:kv_cache_usage_perc": engine.cache_usage,
             "vllm:prefix_cache_queries_total": engine.queried_tokens,
             "vllm:prefix_cache_hits_total": engine.hit_tokens,
@@ -340,7 +347,7 @@ class StubServer:
         return web.Response(text=text)
 
     async def _health(self, http: web.Request) -> web.Response:
-        return web.Response(status=503 if time.monotonic() < self._away_until else 200)
+        return web.Response()
 
     async def _version(self, http: web.Request) -> web.Response:
         return web.json_response({"version": "0.32.0+stub"})

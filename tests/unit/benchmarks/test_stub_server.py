@@ -18,6 +18,7 @@ from benchmarks.stub.faults import (
     Status,
 )
 from benchmarks.stub.server import StubServer
+from tasks.serve.vllm import answers
 
 FAST = Speed(prefill_tokens_s=1e6, decode_tokens_s=1e6, step_s=0.0005, max_num_seqs=8)
 
@@ -119,7 +120,7 @@ def test_a_restart_breaks_connections_empties_the_cache_and_ends():
             ask(server)
         with pytest.raises(httpx.HTTPError):
             ask(server)
-        while httpx.get(server.url.replace("/v1", "/health")).status_code != 200:
+        while not answers(server.url.replace("/v1", "/health")):
             pass
         again = ask(server, text="word " * 100).json()
     assert again["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
