@@ -17,6 +17,7 @@ from tasks.serve.meter import CallRecord, Meter
 from tasks.serve.stream import Stream
 from tasks.serve.transport import (
     RECORD,
+    UNCACHED,
     Backoff,
     Limits,
     MeteredTransport,
@@ -200,6 +201,26 @@ class ModelClient:
             cache_hit=record.cache_hit,
             refused=bool(refusal),
         )
+
+    async def ask_uncached(self, body: dict[str, Any], *, purpose: str) -> dict[str, Any]:
+        """Send one chat request that no cache may answer or keep; counted like all others.
+
+        Args:
+            body: of the request, sent as it is.
+            purpose: what the call is counted under.
+
+        Returns:
+            The server's JSON.
+
+        Raises:
+            CallFailed: it failed after its retries.
+            TooManyFailures: so many calls failed that none is sent any more.
+        """
+        with calling(purpose=purpose):
+            response = await self._http.post(
+                f"{self._url}/chat/completions", json=body, extensions={UNCACHED: True}
+            )
+        return dict(response.json())
 
     async def _get(self, url: str) -> httpx.Response | None:
         """A GET beside the calls, which no limit holds back; None when nothing answers."""

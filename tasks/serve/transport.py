@@ -24,6 +24,8 @@ from tasks.serve.stream import Stream
 
 RECORD = "ratchet_record"
 """Name of a response's extension that holds its CallRecord."""
+UNCACHED = "ratchet_uncached"
+"""Name of a request's extension: neither answered from the cache nor kept in it."""
 BREAKER_WINDOW = 20
 BUSY = frozenset({429, 503})
 """By which a server says that it has too many requests."""
@@ -114,8 +116,8 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         call = Call(
             request, label, body, call_key(self._model_digest, request.url.path, body, label.repeat)
         )
-        if self._cache is None:
-            return await self._send(call)
+        if self._cache is None or request.extensions.get(UNCACHED):
+            return await self._send(call, keep=False)
         async with self._same.setdefault(call.key, asyncio.Lock()):
             found = self._cache.get(call.key)
             if found is not None:
@@ -134,7 +136,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         )
         return self._finish(found.body, record, call)
 
-    async def _send(self, call: "Call") -> httpx.Response:
+    async def _send(self, call: "Call", *, keep: bool = True) -> httpx.Response:
         spent = Spent()
         try:
             async for retry in self._retrying():
@@ -154,7 +156,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             raise
         usage = answered.usage
         cost = call_cost(self._price, usage, spent.machine_s)
-        if self._cache is not None:
+        if self._cache is not None and keep:
             kept = CachedCall(
                 answered.body,
                 answered.latency_s,

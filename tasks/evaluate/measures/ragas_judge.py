@@ -147,7 +147,9 @@ class RagasMeasure:
             TooManyFailures: the judge's server is gone.
         """
         # Importing ragas takes seconds.
-        metric = await asyncio.to_thread(self.make, self.name, context)
+        metric = await context.once.get(
+            ("ragas", self.name), lambda: asyncio.to_thread(self.make, self.name, context)
+        )
         return list(await asyncio.gather(*(self._row(metric, result) for result in results)))
 
     async def _row(self, metric: Any, result: CaseResult) -> Score | ScoringFailure:

@@ -328,7 +328,7 @@ def test_a_byte_changed_in_any_file_of_an_index_is_found(home):
 
 def test_a_byte_changed_in_any_file_of_an_evaluation_is_found(home):
     directory = next(home.path("evals").iterdir())
-    assert len(list(directory.iterdir())) == 4
+    assert len(list(directory.iterdir())) == 8
     for path in sorted(directory.iterdir()):
         original = path.read_bytes()
         flip_a_byte(path)
