@@ -69,6 +69,8 @@ class StubServer:
         self.metrics = metrics
         self.faults: deque[Fault] = deque()
         self.requests: list[dict[str, Any]] = []
+        self.answered = 0
+        """Requests that were computed to the end."""
         self.most_running = 0
         self.busy_s = 0.0
         """Simulated seconds in which the machine worked."""
@@ -217,6 +219,7 @@ class StubServer:
             raise
         finally:
             del self._first[id(request)], self._done[id(request)]
+        self.answered += 1
         content = json.dumps(self._completion(body, text, finish, request, fault)).encode()
         if isinstance(fault, BrokenBody):
             content = fault.body

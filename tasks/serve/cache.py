@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,6 +62,7 @@ class CallCache:
         import diskcache
 
         self.directory = directory
+        self.max_bytes = max_bytes
         try:
             self._rows = diskcache.Cache(str(directory), size_limit=max_bytes)
         except sqlite3.DatabaseError as error:
@@ -86,6 +87,10 @@ class CallCache:
             self._rows.set(key, canonical_json(asdict(call)), tag=tag)
         except sqlite3.DatabaseError as error:
             raise self._corrupt(error) from error
+
+    def keys(self) -> Iterator[Digest]:
+        """Names of the calls that it holds."""
+        return iter(self._rows)
 
     def groups(self) -> list[CacheGroup]:
         """What the cache holds, by model and purpose; the largest first."""

@@ -202,12 +202,15 @@ class ModelClient:
             refused=bool(refusal),
         )
 
-    async def ask_uncached(self, body: dict[str, Any], *, purpose: str) -> dict[str, Any]:
+    async def ask_uncached(
+        self, body: dict[str, Any], *, purpose: str, position: int | None = None
+    ) -> dict[str, Any]:
         """Send one chat request that no cache may answer or keep; counted like all others.
 
         Args:
             body: of the request, sent as it is.
             purpose: what the call is counted under.
+            position: of its case in the suite.
 
         Returns:
             The server's JSON.
@@ -216,7 +219,7 @@ class ModelClient:
             CallFailed: it failed after its retries.
             TooManyFailures: so many calls failed that none is sent any more.
         """
-        with calling(purpose=purpose):
+        with calling(purpose=purpose, position=position):
             response = await self._http.post(
                 f"{self._url}/chat/completions", json=body, extensions={UNCACHED: True}
             )
