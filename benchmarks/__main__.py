@@ -4,6 +4,8 @@ import sys
 from importlib import import_module
 
 BENCHMARKS = {
+    "P5": ("benchmarks.eval_speed", "six judged measures, beside ragas, on a stub of vLLM"),
+    "P7": ("benchmarks.eval_again", "judging again after a tenth of the answers changed"),
     "P8": ("benchmarks.gate_speed", "seconds a decision takes, beside scipy and the peers"),
     "E1": ("benchmarks.error_rates", "how often each gate promotes what is no better"),
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),

@@ -122,6 +122,7 @@ class StubServer:
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/health", self._health)
         app.router.add_get("/version", self._version)
+        app.router.add_get("/stub", self._report)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self.port, backlog=1_024)
@@ -203,6 +204,8 @@ class StubServer:
         text, finish = self._text(body, fault)
         prompt = prompt_of(body)
         request = request_of(prompt, len(tokens_of(text or "")))
+        if (body.get("n") or 1) > 1:
+            return await self._several(body, prompt)
         if request.prompt_tokens + 1 > self.max_model_len:
             return _problem(400, f"This model's maximum context length is {self.max_model_len}.")
         first, done = asyncio.Event(), asyncio.Event()
@@ -226,6 +229,30 @@ class StubServer:
         if isinstance(fault, SlowBody | HangingBody):
             return await self._in_pieces(http, content, fault)
         return web.Response(body=content, content_type="application/json")
+
+    async def _several(self, body: dict[str, Any], prompt: str) -> web.Response:
+        """Several samples of one prompt run side by side, and all but the first find it cached."""
+        texts = [self._text(body | {"seed": number}, None) for number in range(body["n"])]
+        requests = [request_of(prompt, len(tokens_of(text or ""))) for text, _ in texts]
+        events = [asyncio.Event() for _ in requests]
+        for request, event in zip(requests, events, strict=True):
+            self._done[id(request)] = event
+            self._engine.add(request)
+        self._work.set()
+        try:
+            await asyncio.gather(*(event.wait() for event in events))
+        finally:
+            for request in requests:
+                del self._done[id(request)]
+        self.answered += 1
+        answers = [
+            self._completion(body, text, finish, request, None)
+            for (text, finish), request in zip(texts, requests, strict=True)
+        ]
+        choices = [
+            answer["choices"][0] | {"index": number} for number, answer in enumerate(answers)
+        ]
+        return web.json_response(answers[0] | {"choices": choices})
 
     def _text(self, body: dict[str, Any], fault: Fault | None) -> tuple[str | None, str]:
         if isinstance(fault, Malformed):
@@ -355,6 +382,16 @@ class StubServer:
     async def _version(self, http: web.Request) -> web.Response:
         return web.json_response({"version": "0.32.0+stub"})
 
+    async def _report(self, http: web.Request) -> web.Response:
+        """What was asked of the machine since the last look; `?forget=1` empties its cache."""
+        said = self.report()
+        self.requests.clear()
+        self.busy_s = 0.0
+        self.most_running = 0
+        if "forget" in http.query:
+            self._engine = Engine(self.speed)
+        return web.json_response(said)
+
     def report(self) -> dict[str, Any]:
         """What was asked of the machine."""
         return {
@@ -398,11 +435,13 @@ def main() -> None:
     parser.add_argument("--prefill", type=float, default=Speed.prefill_tokens_s)
     parser.add_argument("--decode", type=float, default=Speed.decode_tokens_s)
     parser.add_argument("--max-num-seqs", type=int, default=Speed.max_num_seqs)
+    parser.add_argument("--step", type=float, default=Speed.step_s)
     parser.add_argument("--cache-blocks", type=int, default=Speed.cache_blocks)
     given = parser.parse_args()
     speed = Speed(
         prefill_tokens_s=given.prefill,
         decode_tokens_s=given.decode,
+        step_s=given.step,
         max_num_seqs=given.max_num_seqs,
         cache_blocks=given.cache_blocks,
     )

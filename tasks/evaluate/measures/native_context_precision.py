@@ -14,8 +14,8 @@ class Verdicts(Settings):
 def _ask(result: CaseResult) -> str:
     return (
         f"Right answer: {result.case.reference}\n\nFor each of the {len(result.retrieved)} "
-        "passages, in their order, give the verdict 1 if it was useful in arriving at the right answer, "
-        "else 0."
+        "passages, in their order, give the verdict 1 if it was useful in "
+        "arriving at the right answer, else 0."
     )
 
 
