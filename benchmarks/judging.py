@@ -210,8 +210,12 @@ def judge_by_ragas(
     config = RunConfig(max_workers=workers, timeout=600)
     kept = DiskCacheBackend(str(cache)) if cache else None
     chat: Any = ChatOpenAI
+    # A client of its own: LangChain's shared one keeps connections of an event loop that has ended.
+    client = httpx.AsyncClient(timeout=600, limits=httpx.Limits(max_connections=1_000))
     llm = LangchainLLMWrapper(
-        chat(base_url=URL, api_key="none", model=MODEL, timeout=600), run_config=config, cache=kept
+        chat(base_url=URL, api_key="none", model=MODEL, timeout=600, http_async_client=client),
+        run_config=config,
+        cache=kept,
     )
     data = EvaluationDataset.from_list(
         [
