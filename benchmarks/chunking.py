@@ -152,9 +152,9 @@ def _embedder() -> SentenceEmbedder:
     project, home = load_project(ROOT), Home.find(ROOT)
     name = project.release.embedding
     # Three times as fast on processors that have it, and the same for every way to cut.
-    model = project.models.embedding(name).model_copy(update={"dtype": "bfloat16"})
+    model = project.models.local_embedding(name).model_copy(update={"dtype": "bfloat16"})
     directory = ensure_embedding(name, model, room=home.room("models"), progress=print)
-    return load_embedder(name, model, directory)
+    return load_embedder(name, model, directory, room=home.room("models"))
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:

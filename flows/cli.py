@@ -5,12 +5,14 @@ from collections.abc import Callable
 import typer
 
 from flows.commands import ask, releases, runs, servers
+from flows.commands.cache import cache
 from flows.commands.demo import demo
 from flows.commands.gate import gate
 from flows.commands.gc import gc
 from flows.commands.judge import judge
 from flows.commands.label import label
 from flows.commands.registry import registry
+from flows.commands.replay import replay
 from flows.commands.show import diff, show
 from flows.commands.stage import stage
 from flows.commands.suite import suite
@@ -27,7 +29,7 @@ app = typer.Typer(
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Servers": (servers.up, servers.down, servers.status, servers.doctor),
-    "Runs": (demo, runs.nightly, runs.reindex, runs.evaluate),
+    "Runs": (demo, runs.nightly, runs.reindex, runs.evaluate, replay),
     "Releases": (
         ask.ask,
         releases.releases,
@@ -47,6 +49,7 @@ for _panel, _commands in _PANELS.items():
 app.add_typer(gate, name="gate", rich_help_panel="Runs")
 app.add_typer(suite, name="suite", rich_help_panel="Runs")
 app.add_typer(registry, name="registry", rich_help_panel="Releases")
+app.add_typer(cache, name="cache", rich_help_panel="Runs")
 app.add_typer(label, name="label", rich_help_panel="People and judge")
 app.add_typer(judge, name="judge", rich_help_panel="People and judge")
 app.add_typer(stage, name="stage", hidden=True)

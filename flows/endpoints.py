@@ -8,7 +8,8 @@ from flows.addresses import vllm_url
 from flows.workspace import Workspace
 from tasks.errors import ConfigError, ServerUnavailable, WrongModel
 from tasks.evaluate.run import Progress
-from tasks.serve.cache import CallCache
+from tasks.serve.budget import Budget
+from tasks.serve.cache import GIGABYTE, CallCache
 from tasks.serve.client import ModelClient
 from tasks.serve.version import ModelVersion
 from tasks.serve.vllm import VllmServer, check_served
@@ -45,13 +46,24 @@ async def open_door(
         check_served(outside, version, key)
     else:
         serve_locally(workspace, version, progress)
-    with CallCache(workspace.home.room("cache")) as cache:
+    price = project.models.generator(version.name).price
+    with CallCache(
+        workspace.home.room("cache"), max_bytes=int(settings.cache_gb * GIGABYTE)
+    ) as cache:
         async with ModelClient(
             url,
             version,
-            project.models.generator(version.name).price,
+            price,
             cache=cache,
             in_flight=settings.in_flight,
+            in_flight_cap=settings.in_flight_cap,
+            server_wait_s=settings.server_wait_s,
+            budget=Budget(
+                workspace.home.path("spending.json"),
+                run=settings.budget.run,
+                month=settings.budget.month,
+                currency=price.currency,
+            ),
             timeout_s=settings.timeout_s,
             attempts=settings.attempts,
             stop_failure_rate=settings.stop_failure_rate,

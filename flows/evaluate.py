@@ -1,5 +1,6 @@
 """Evaluate one release on the suite, without a decision."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
@@ -56,12 +57,19 @@ def choose_release(name: str, *, cases: int | None) -> tuple[Workspace, Release]
 
 
 @step("evaluate")
-def evaluate_one(workspace: Workspace, release: Release, role: str) -> Digest:
-    """Evaluate, one run an endpoint at a time; an evaluation that was finished is found again."""
+def evaluate_one(
+    workspace: Workspace, release: Release, role: str, beside: Sequence[Release] = ()
+) -> Digest:
+    """Evaluate, one run an endpoint at a time; an evaluation that was finished is found again.
+
+    Where it must be made, what it will be compared with is evaluated in the same stream.
+    """
     with (
         one_at_a_time(endpoint_limit(vllm_url(workspace.project)), workspace.home),
         run_progress(role) as progress,
     ):
-        digest = evaluate_release(workspace, release, progress)
+        digest = evaluate_release(
+            workspace, release, progress, beside=beside, warn=get_run_logger().warning
+        )
     get_run_logger().info("%s %s: evaluation %s", role, release.label, digest[:SHORT])
     return digest

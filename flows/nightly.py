@@ -92,7 +92,9 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
         announce("held", wanted, why=rolled_back)
         return Outcome(verdict="HOLD", release=wanted.label, message=rolled_back)
     retrieval = compare_indexes(workspace, live, wanted)
-    champion = evaluate_one(workspace, live, "champion") if live is not None else None
+    # A challenger that may turn out to be hopeless isn't paid for before that is known.
+    beside = () if policy.underpowered == "hold" else (wanted,)
+    champion = evaluate_one(workspace, live, "champion", beside) if live is not None else None
     if champion is not None and (hopeless := plan_comparison(workspace, policy, champion)):
         show_in_mlflow(workspace)
         announce("held", wanted, why=" ".join(hopeless))

@@ -21,7 +21,16 @@ from tasks.store import Home, json_text
 
 Thing = Literal["event", "chain", "pointer", "look", "release", "index", "evaluation", "decision"]
 
-_EVALUATION_FILES = ("cases.parquet", "failures.parquet", "manifest.json", "scores.parquet")
+_EVALUATION_FILES = (
+    "calls.parquet",
+    "cases.parquet",
+    "failures.parquet",
+    "manifest.json",
+    "observed.json",
+    "observed.parquet",
+    "scores.parquet",
+    "timings.parquet",
+)
 
 
 @dataclass(frozen=True, slots=True)

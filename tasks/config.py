@@ -487,6 +487,13 @@ class Toxicity(Settings):
     """The label whose probability is the score, for `huggingface`."""
 
 
+class SpendingLimits(Settings):
+    """What evaluations may cost, in the price's currency; None: no limit."""
+
+    run: float | None = Field(default=None, gt=0)
+    month: float | None = Field(default=None, gt=0)
+
+
 class EvaluateSettings(Settings):
     """What an evaluation measures, and how hard it may lean on the server."""
 
@@ -496,11 +503,21 @@ class EvaluateSettings(Settings):
     measures: tuple[str, ...] = Field(min_length=1)
     judge: Judge
     toxicity: Toxicity = Toxicity()
-    in_flight: int = Field(default=16, gt=0)
+    in_flight: Annotated[int, Field(gt=0)] | Literal["auto"] = "auto"
+    """Calls on their way at one time; auto: as many as the server can batch."""
+    in_flight_cap: int = Field(default=256, gt=0)
+    """The most that `auto` may find."""
     timeout_s: float = Field(default=120.0, gt=0)
     attempts: int = Field(default=4, gt=0)
     stop_failure_rate: float = Field(default=0.5, gt=0, le=1)
     """An evaluation stops when this share of the last 20 calls failed."""
+    server_wait_s: float = Field(default=180.0, ge=0)
+    """How long a server that refuses connections is waited for."""
+    cache_gb: float = Field(default=8.0, gt=0)
+    """Size at which the cache of model calls forgets its oldest ones."""
+    canary: Literal["stop", "report", "off"] = "stop"
+    """What happens when a served model answers a fixed set of prompts otherwise than before."""
+    budget: SpendingLimits = SpendingLimits()
     seed: int = 0
 
 

@@ -11,6 +11,8 @@ RatchetError
 │   ├── SetupError           the machine lacks something
 │   ├── WrongModel           the server serves another model than the release names
 │   ├── CorruptArtifact      bytes on disk don't match their digest
+│   ├── ModelChanged         the server's model answers otherwise than it did under this name
+│   ├── BudgetSpent          the next model call would cost more than the budget has
 │   └── TooManyFailures      an evaluation stopped because its server is gone
 └── Transient                trying again may help; exit code 1, Prefect retries
     ├── ServerUnavailable    vLLM, MLflow or Prefect doesn't answer
@@ -101,6 +103,14 @@ class WrongModel(Terminal):
 
 class CorruptArtifact(Terminal):
     """Bytes on disk don't match the digest that they are named by."""
+
+
+class ModelChanged(Terminal):
+    """A served model doesn't answer as it did under the same name."""
+
+
+class BudgetSpent(Terminal):
+    """A limit on money is reached; what was answered is kept."""
 
 
 class TooManyFailures(Terminal):

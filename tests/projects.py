@@ -188,6 +188,8 @@ def _configure(project: SmallProject, endpoint: str | None) -> None:
         measures=list(MEASURES),
         # An evaluation without a server ends soon.
         attempts=2,
+        server_wait_s=0,
+        canary="off",
     )
     (project.root / "configs" / "gate.yaml").unlink()
     project.edit("configs/gate.yaml", **POLICY)

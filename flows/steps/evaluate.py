@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -24,12 +24,17 @@ from tasks.evaluate.measures.base import MeasureContext
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
 from tasks.evaluate.provenance import is_clean, read_provenance
 from tasks.evaluate.retrieval import RetrievalChange, RetrievalSide, compare_retrieval
-from tasks.evaluate.run import EvaluationPlan, Progress, evaluate, plan_evaluation
+from tasks.evaluate.run import EvaluationPlan, Progress, evaluate, plan_evaluation, together
 from tasks.evaluate.spans import SuiteCheck, check_suite, relocate
 from tasks.evaluate.suite import Suite, load_suite
 from tasks.gate.policy import load_policy
 from tasks.index.embed import Embedder
+from tasks.serve.canary import compare_or_keep, model_changed, sing
+from tasks.serve.client import ModelClient
 from tasks.serve.version import model_version
+
+Warn = Callable[[str], None]
+"""Told one line that a person should read."""
 
 RETRIEVAL_MEASURES = ("R@{k}", "P@{k}", "nDCG@{k}", "RR")
 """What an index is tested on before answers are generated; k is the release's top_k."""
@@ -81,40 +86,68 @@ def check_settings(workspace: Workspace) -> None:
     load_policy(project.gate_policy)
 
 
-def evaluate_release(workspace: Workspace, release: Release, progress: Progress) -> Digest:
+def evaluate_release(
+    workspace: Workspace,
+    release: Release,
+    progress: Progress,
+    *,
+    beside: Sequence[Release] = (),
+    warn: Warn = print,
+) -> Digest:
     """Evaluate a registered release, or find that this was done; returns the log's digest.
 
     An evaluation that lost calls, to a server that was away for a while, is made again: only the
     lost calls are. When the same ones are lost again, it counts. Where promotions need committed
     code, one that was made before the commit is made again, from the calls that are stored.
 
+    Args:
+        workspace: settings and state.
+        release: the release.
+        progress: told what is done.
+        beside: releases that will be compared with it. When both must be evaluated and one server
+            can answer both, their calls go out case by case in one stream, so that a slow minute
+            hits both.
+        warn: told what is odd and stops nothing.
+
     Raises:
         WrongModel: the server serves another model.
+        ModelChanged: it answers otherwise than it did under the same name.
         ServerUnavailable: it doesn't answer.
         TooManyFailures: it went away; the next run continues from what was finished.
+        BudgetSpent: so does the next run with a larger budget.
         CorruptArtifact: the stored evaluation was changed since it was made.
     """
     room = workspace.home.room("evals")
-    plan = _next_attempt(plan_release(workspace, release), room)
-    directory = room / plan.digest
-    stored = directory.is_dir()
-    made = not stored or _unclean(workspace, load_log(directory))
-    if made:
-        log = asyncio.run(_evaluate(workspace, plan, progress))
-        if stored:
-            # Killed after this, the next run makes it again, from the same calls.
-            shutil.rmtree(directory.rename(room / f".{plan.digest[:SHORT]}.partial-replaced"))
-        save_log(log, room)
-    with workspace.registry() as registry:
-        registry.record_evaluation(
-            plan.digest,
-            release=release.digest,
-            suite=plan.suite.digest,
-            who=actor(),
-            content=evaluation_content(room / plan.digest),
-            made_now=made,
-        )
-    return plan.digest
+    together = {release.digest: _next_attempt(plan_release(workspace, release), room)}
+    for other in beside:
+        if other.model.digest == release.model.digest:
+            together[other.digest] = _next_attempt(plan_release(workspace, other), room)
+    due = [plan for plan in together.values() if _is_due(workspace, room / plan.digest)]
+    if together[release.digest] in due:
+        for log in asyncio.run(_evaluate(workspace, due, progress, warn)):
+            if (room / log.digest).is_dir():
+                # Killed after this, the next run makes it again, from the same calls.
+                aside = room / f".{log.digest[:SHORT]}.partial-replaced"
+                shutil.rmtree((room / log.digest).rename(aside))
+            save_log(log, room)
+    else:
+        due = []
+    for plan in (together[release.digest], *due):
+        with workspace.registry() as registry:
+            registry.record_evaluation(
+                plan.digest,
+                release=plan.release.digest,
+                suite=plan.suite.digest,
+                who=actor(),
+                content=evaluation_content(room / plan.digest),
+                made_now=plan in due,
+            )
+    return together[release.digest].digest
+
+
+def _is_due(workspace: Workspace, directory: Path) -> bool:
+    """Whether an evaluation has to be made, or made again."""
+    return not directory.is_dir() or _unclean(workspace, load_log(directory))
 
 
 def stored_evaluation(workspace: Workspace, release: Release) -> Digest | None:
@@ -163,7 +196,8 @@ def ask_again(
     )
     room = workspace.home.room("repeats")
     if not (room / plan.digest).is_dir():
-        save_log(asyncio.run(_evaluate(workspace, plan, progress)), room)
+        (log,) = asyncio.run(_evaluate(workspace, [plan], progress, print))
+        save_log(log, room)
     return load_log(room / plan.digest)
 
 
@@ -212,35 +246,79 @@ def require_committed(workspace: Workspace) -> None:
     )
 
 
-async def _evaluate(workspace: Workspace, plan: EvaluationPlan, progress: Progress) -> EvalLog:
+async def _evaluate(
+    workspace: Workspace, plans: Sequence[EvaluationPlan], progress: Progress, warn: Warn
+) -> list[EvalLog]:
+    """Run plans whose releases have the same model, in one stream."""
     settings = workspace.project.evaluate
-    embedder = open_embedder(workspace, plan.release.embedding, progress)
-    index = open_release(workspace, plan.release, embedder, progress)
+    first = plans[0]
+    embedders = {
+        plan.release.embedding_digest: open_embedder(workspace, plan.release.embedding, progress)
+        for plan in plans
+    }
+    indexes = [
+        open_release(workspace, plan.release, embedders[plan.release.embedding_digest], progress)
+        for plan in plans
+    ]
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
-            open_door(workspace, plan.release.model, progress=progress)
+            open_door(workspace, first.release.model, progress=progress)
         )
         judge = client
-        if settings.judge.endpoint or plan.judge.digest != plan.release.model.digest:
+        if settings.judge.endpoint or first.judge.digest != first.release.model.digest:
             judge = await stack.enter_async_context(
                 open_door(
-                    workspace, plan.judge, endpoint=settings.judge.endpoint, progress=progress
+                    workspace, first.judge, endpoint=settings.judge.endpoint, progress=progress
                 )
             )
-        return await evaluate(
-            plan,
-            index=index,
-            client=client,
-            context=MeasureContext(
-                client=judge,
-                judge=settings.judge,
-                judge_prompt=plan.judge_prompt,
-                embedder=embedder,
-                toxicity=settings.toxicity,
-            ),
-            provenance=read_provenance(workspace.project.root),
-            progress=progress,
+        for door in {id(each): each for each in (client, judge)}.values():
+            await check_canary(workspace, door, warn)
+        provenance = read_provenance(workspace.project.root)
+        return await together(
+            [
+                evaluate(
+                    plan,
+                    index=index,
+                    client=client,
+                    context=MeasureContext(
+                        client=judge,
+                        judge=settings.judge,
+                        judge_prompt=plan.judge_prompt,
+                        embedder=embedders[plan.release.embedding_digest],
+                        toxicity=settings.toxicity,
+                    ),
+                    provenance=provenance,
+                    progress=_share(progress, plan, plans),
+                )
+                for plan, index in zip(plans, indexes, strict=True)
+            ]
         )
+
+
+def _share(progress: Progress, plan: EvaluationPlan, plans: Sequence[EvaluationPlan]) -> Progress:
+    """The progress of one plan; of several at once, each stage says whose it is."""
+    if len(plans) == 1:
+        return progress
+    return lambda stage, done, total: progress(f"{stage} {plan.release.label}", done, total)
+
+
+async def check_canary(workspace: Workspace, door: ModelClient, warn: Warn) -> None:
+    """Make sure that a served model answers as it did when it was first seen under its name.
+
+    Raises:
+        ModelChanged: it doesn't, and `canary` in configs/evaluate.yaml is `stop`.
+    """
+    mode = workspace.project.evaluate.canary
+    if mode == "off":
+        return
+    path = workspace.home.path("canary", f"{door.version.digest}.json")
+    changes = compare_or_keep(await sing(door), path)
+    if not changes:
+        return
+    error = model_changed(door.version, changes, path)
+    if mode == "stop":
+        raise error
+    warn(str(error))
 
 
 def suite_for(workspace: Workspace, release: Release) -> Suite:

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from flows.steps.evaluate import ask_again
 from flows.workspace import Workspace
 from tasks.answer.release import Release
 from tasks.digest import Digest, digest
 from tasks.errors import CorruptArtifact
-from tasks.evaluate.log import EvalLog, EvalManifest, load_log
+from tasks.evaluate.log import EvalLog, EvalManifest, load_log, load_manifest
 from tasks.evaluate.run import Progress, draw
 from tasks.evaluate.suite import Suite
 from tasks.gate.decision import GateDecision, load_decision
@@ -200,8 +198,8 @@ def _manifests(workspace: Workspace) -> Iterator[EvalManifest]:
     """Of every stored evaluation; its rows aren't read, they grow with every night."""
     for path in sorted(workspace.home.room("evals").glob("[!.]*/manifest.json")):
         try:
-            yield EvalManifest.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError):
+            yield load_manifest(path.parent)
+        except (OSError, ValueError):
             continue
 
 

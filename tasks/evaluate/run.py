@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,11 +25,13 @@ from tasks.evaluate.measures.base import (
     ScoringFailure,
 )
 from tasks.evaluate.provenance import Provenance
-from tasks.evaluate.suite import Suite
+from tasks.evaluate.suite import Case, Suite
 from tasks.index.retrieve import Searcher
 from tasks.index.search import Retrieved
 from tasks.serve.client import ModelClient
+from tasks.serve.journal import Journal
 from tasks.serve.label import calling
+from tasks.serve.meter import Meter
 from tasks.serve.version import ModelVersion
 
 T = TypeVar("T")
@@ -156,12 +159,17 @@ async def evaluate(
     started, clock = datetime.now(UTC), time.perf_counter()
     cases = plan.suite.cases
     progress("retrieve", 0, len(cases))
-    found = index.search([case.question for case in cases], top_k=plan.release.retrieval.top_k)
+    # The search is work for the processor; the other side's calls wait for the loop.
+    found = await asyncio.to_thread(
+        index.search, [case.question for case in cases], top_k=plan.release.retrieval.top_k
+    )
     progress("retrieve", len(cases), len(cases))
-    with calling(repeat=plan.repeat):
-        results = await _answer_all(plan, found, client, progress)
-        rows = await _measure_all(plan, results, context, progress)
-    doors = {id(door): door for door in (client, context.client) if door is not None}
+    meter, journal = Meter(), Journal()
+    with calling(repeat=plan.repeat, meter=meter, journal=journal):
+        results, rows = await _Run(plan, client, context, progress).all(found)
+    models = {plan.release.model.digest: plan.release.model}
+    if context.client is not None:
+        models[context.client.version.digest] = context.client.version
     return EvalLog(
         manifest=EvalManifest(
             digest=plan.digest,
@@ -185,8 +193,9 @@ async def evaluate(
                 for m in plan.measures
             ),
             seed=plan.seed,
+            models=models,
             currency=client.price.currency,
-            costs=_costs(list(doors.values())),
+            costs=_costs(meter),
             started_at=started.isoformat(timespec="seconds"),
             wall_s=time.perf_counter() - clock,
             git_commit=provenance.git_commit,
@@ -197,25 +206,88 @@ async def evaluate(
         scores=tuple(row for row in rows if isinstance(row, Score)),
         failures=tuple(result.failure for result in results if result.failure)
         + tuple(row for row in rows if isinstance(row, ScoringFailure)),
+        calls=tuple(journal.calls()),
     )
 
 
-async def _answer_all(
-    plan: EvaluationPlan,
-    found: Sequence[Sequence[Retrieved]],
-    client: ModelClient,
-    progress: Progress,
-) -> list[CaseResult]:
-    done = 0
-    total = len(plan.suite.cases)
-    progress("answer", 0, total)
+Rows = list[Score | ScoringFailure]
 
-    async def one(position: int) -> CaseResult:
-        nonlocal done
-        case, passages = plan.suite.cases[position], tuple(found[position])
+
+class _Run:
+    """One stream of calls: a case is judged as soon as it is answered, beside all the others."""
+
+    def __init__(
+        self,
+        plan: EvaluationPlan,
+        client: ModelClient,
+        context: MeasureContext,
+        progress: Progress,
+    ) -> None:
+        self.plan = plan
+        self.client = client
+        self.context = context
+        self.progress = progress
+        self.judges = tuple(each for each in plan.measures if each.judged)
+        self.others = tuple(each for each in plan.measures if not each.judged)
+        self.judged_cases = frozenset(plan.judged_cases)
+        self.done = Counter[str]()
+
+    async def all(
+        self, found: Sequence[Sequence[Retrieved]]
+    ) -> tuple[list[CaseResult], list[Score | ScoringFailure]]:
+        """Results in the order of the suite, and rows in the order of the measures."""
+        cases = self.plan.suite.cases
+        self.progress("answer", 0, len(cases))
+        self.progress("measure", 0, len(self.plan.measures))
+        if self.judges and self.judged_cases:
+            self.progress("judge", 0, len(self.judged_cases))
+        judged = await together(
+            [self._case(position, tuple(found[position])) for position in range(len(cases))]
+        )
+        results = [result for result, _ in judged]
+        others = await together([self._measure(each, results) for each in self.others])
+        self.progress("measure", len(self.plan.measures), len(self.plan.measures))
+        rows: dict[str, Rows] = dict(zip((each.name for each in self.others), others, strict=True))
+        for number, each in enumerate(self.judges):
+            rows[each.name] = [row for _, by_judge in judged for row in by_judge[number]]
+        return results, [row for each in self.plan.measures for row in rows[each.name]]
+
+    async def _case(
+        self, position: int, passages: tuple[Retrieved, ...]
+    ) -> tuple[CaseResult, list[Rows]]:
+        case = self.plan.suite.cases[position]
+        judged = case.case_id in self.judged_cases
+        judges = [each if judged and each.applies(case) else None for each in self.judges]
+        with calling(position=position):
+            # What needs no answer doesn't wait for one.
+            first = [each for each in judges if each is not None and not _needs_answer(each)]
+            bare = CaseResult(case=case, retrieved=passages, answer=None)
+            work: list[Coroutine[Any, Any, Any]] = [self._answer(case, passages)]
+            work += [each.score([bare], self.context) for each in first]
+            done = await together(work)
+            result: CaseResult = done[0]
+            early: dict[str, Rows] = dict(zip((each.name for each in first), done[1:], strict=True))
+            with calling(depth=1):
+                late = await together(
+                    [
+                        each.score([result], self.context)
+                        for each in judges
+                        if each is not None and each.name not in early
+                    ]
+                )
+        waiting = iter(late)
+        rows = [
+            [] if each is None else early[each.name] if each.name in early else next(waiting)
+            for each in judges
+        ]
+        if self.judges and judged:
+            self._tell("judge", len(self.judged_cases))
+        return result, rows
+
+    async def _answer(self, case: Case, passages: tuple[Retrieved, ...]) -> CaseResult:
         try:
             answer = await generate(
-                case.question, passages, plan.release, client, case_id=case.case_id
+                case.question, passages, self.plan.release, self.client, case_id=case.case_id
             )
             result = CaseResult(case=case, retrieved=passages, answer=answer)
         except CallFailed as error:
@@ -227,37 +299,26 @@ async def _answer_all(
                 raw=None,
             )
             result = CaseResult(case=case, retrieved=passages, answer=None, failure=failure)
-        done += 1
-        progress("answer", done, total)
+        self._tell("answer", len(self.plan.suite.cases))
         return result
 
-    return await _together([one(position) for position in range(total)])
+    async def _measure(self, chosen: Measure, results: Sequence[CaseResult]) -> Rows:
+        subset = [result for result in results if chosen.applies(result.case)]
+        rows = await chosen.score(subset, self.context) if subset else []
+        self._tell("measure", len(self.plan.measures))
+        return rows
+
+    def _tell(self, stage: str, total: int) -> None:
+        self.done[stage] += 1
+        self.progress(stage, self.done[stage], total)
 
 
-async def _measure_all(
-    plan: EvaluationPlan,
-    results: Sequence[CaseResult],
-    context: MeasureContext,
-    progress: Progress,
-) -> list[Score | ScoringFailure]:
-    judged = set(plan.judged_cases)
-    rows: dict[str, list[Score | ScoringFailure]] = {}
-    progress("measure", 0, len(plan.measures))
-
-    async def one(chosen: Measure) -> None:
-        subset = [
-            result
-            for result in results
-            if chosen.applies(result.case) and (not chosen.judged or result.case.case_id in judged)
-        ]
-        rows[chosen.name] = await chosen.score(subset, context) if subset else []
-        progress("measure", len(rows), len(plan.measures))
-
-    await _together([one(chosen) for chosen in plan.measures])
-    return [row for chosen in plan.measures for row in rows[chosen.name]]
+def _needs_answer(judge: Measure) -> bool:
+    """Whether a judged measure looks at the answer; those of retrieval don't, and say so."""
+    return bool(getattr(judge, "needs_answer", True))
 
 
-async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+async def together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Run all; at the first error cancel the rest and raise that error itself, not a group."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -269,17 +330,16 @@ async def _together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in running]
 
 
-def _costs(doors: Sequence[ModelClient]) -> dict[str, CostRow]:
-    rows: dict[str, CostRow] = {}
-    for door in doors:
-        for purpose, total in door.meter.totals().items():
-            rows[purpose] = CostRow(
-                calls=total.calls,
-                cache_hits=total.cache_hits,
-                input_tokens=total.input_tokens,
-                cached_tokens=total.cached_tokens,
-                output_tokens=total.output_tokens,
-                cost=total.spent,
-                failures=total.failures,
-            )
-    return rows
+def _costs(meter: Meter) -> dict[str, CostRow]:
+    return {
+        purpose: CostRow(
+            calls=total.calls,
+            cache_hits=total.cache_hits,
+            input_tokens=total.input_tokens,
+            cached_tokens=total.cached_tokens,
+            output_tokens=total.output_tokens,
+            cost=total.spent,
+            failures=total.failures,
+        )
+        for purpose, total in meter.totals().items()
+    }

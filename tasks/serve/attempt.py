@@ -22,12 +22,20 @@ class AttemptFailed(Exception):
     """One attempt failed; the message is fit for a user."""
 
     def __init__(
-        self, message: str, *, retry: bool, status: int | None, retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        retry: bool,
+        status: int | None,
+        retry_after_s: float | None = None,
+        gone: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry = retry
         self.status = status
         self.retry_after_s = retry_after_s
+        self.gone = gone
+        """Whether the connection broke or was refused: the server may be starting again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,9 @@ async def attempt(
         raise AttemptFailed(f"no answer within {timeout_s:g} s", retry=True, status=None) from error
     except httpx.RequestError as error:
         reason = _redact(f"{type(error).__name__}: {error}".rstrip(": "), secret)
-        raise AttemptFailed(f"the connection failed ({reason})", retry=True, status=None) from error
+        raise AttemptFailed(
+            f"the connection failed ({reason})", retry=True, status=None, gone=True
+        ) from error
     latency_s = time.monotonic() - started
     if response.status_code >= httpx.codes.MULTIPLE_CHOICES:
         raise _refused(response, content, secret)

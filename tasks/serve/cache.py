@@ -2,7 +2,9 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +15,7 @@ from tasks.errors import CorruptArtifact
 
 CACHE_VERSION = 1
 GIGABYTE = 1024**3
+_SEPARATOR = "\x1f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,20 @@ class CachedCall:
     """The server's JSON text."""
     latency_s: float
     cost: float | None
+    model: str = ""
+    """What the server calls the model."""
+    purpose: str = ""
+    """What the call was made for when it was made."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheGroup:
+    """Answers of one model for one purpose."""
+
+    model: str
+    purpose: str
+    entries: int
+    bytes: int
 
 
 def call_key(model: Digest, path: str, body: Mapping[str, Any], repeat: int) -> Digest:
@@ -45,6 +62,7 @@ class CallCache:
         import diskcache
 
         self.directory = directory
+        self.max_bytes = max_bytes
         try:
             self._rows = diskcache.Cache(str(directory), size_limit=max_bytes)
         except sqlite3.DatabaseError as error:
@@ -65,9 +83,68 @@ class CallCache:
     def put(self, key: Digest, call: CachedCall) -> None:
         """Keep an answer; it is on disk when this returns."""
         try:
-            self._rows.set(key, canonical_json(asdict(call)))
+            tag = f"{call.model}{_SEPARATOR}{call.purpose}"
+            self._rows.set(key, canonical_json(asdict(call)), tag=tag)
         except sqlite3.DatabaseError as error:
             raise self._corrupt(error) from error
+
+    def keys(self) -> Iterator[Digest]:
+        """Names of the calls that it holds."""
+        return iter(self._rows)
+
+    def groups(self) -> list[CacheGroup]:
+        """What the cache holds, by model and purpose; the largest first."""
+        found = self._select(
+            "SELECT tag, COUNT(*), SUM(size + LENGTH(value)) FROM Cache GROUP BY tag"
+        )
+        groups = []
+        for tag, entries, size in found:
+            model, _, purpose = (tag or "").partition(_SEPARATOR)
+            groups.append(CacheGroup(model, purpose, entries, int(size or 0)))
+        return sorted(groups, key=lambda group: (-group.bytes, group.model, group.purpose))
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Size of the database and of the answers beside it."""
+        return int(self._rows.volume())
+
+    def prune(
+        self,
+        *,
+        model: str | None = None,
+        purpose: str | None = None,
+        older_than_s: float | None = None,
+    ) -> int:
+        """Remove answers; those for which every given condition holds.
+
+        Args:
+            model: of this model, as the server calls it.
+            purpose: made for this.
+            older_than_s: made longer ago than this.
+
+        Returns:
+            How many.
+        """
+        removed = 0
+        for key, tag, stored in self._select("SELECT key, tag, store_time FROM Cache"):
+            of_model, _, of_purpose = (tag or "").partition(_SEPARATOR)
+            if model is not None and of_model != model:
+                continue
+            if purpose is not None and of_purpose != purpose:
+                continue
+            if older_than_s is not None and time.time() - stored <= older_than_s:
+                continue
+            removed += bool(self._rows.delete(key))
+        return removed
+
+    def clear(self) -> int:
+        """Remove every answer; says how many."""
+        return int(self._rows.clear())
+
+    def _select(self, query: str) -> list[tuple[Any, ...]]:
+        # diskcache has no listing of its own; its table is documented and stays this way.
+        with closing(sqlite3.connect(self.directory / "cache.db", timeout=60)) as database:
+            return database.execute(query).fetchall()
 
     def close(self) -> None:
         """Close the database."""

@@ -3,27 +3,34 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import httpx
 
 from tasks.config import Price, Sampling
 from tasks.errors import RatchetError, WrongModel
+from tasks.serve.budget import Budget
 from tasks.serve.cache import CallCache
+from tasks.serve.governor import Governor, gauges
 from tasks.serve.label import calling, current_label
 from tasks.serve.meter import CallRecord, Meter
+from tasks.serve.stream import Stream
 from tasks.serve.transport import (
     RECORD,
+    UNCACHED,
     Backoff,
     Limits,
     MeteredTransport,
     PurposeTransport,
 )
 from tasks.serve.version import ModelVersion
+from tasks.serve.wire import AiohttpTransport
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+PROBE_TIMEOUT_S = 5.0
+FIRST_IN_FLIGHT = 16
 Message = dict[str, str]
 """`{"role": "system" | "user" | "assistant", "content": text}`."""
 
@@ -43,6 +50,8 @@ class Completion:
     cost: float | None
     """When it was made, in the price's currency; None when the server didn't count tokens."""
     cache_hit: bool
+    refused: bool = False
+    """The model refused; the text is its refusal."""
 
 
 class ModelClient:
@@ -53,9 +62,13 @@ class ModelClient:
         version: the model that is served there; its digest is part of every cache key.
         price: of this model.
         cache: answers made before; None sends every call.
-        in_flight: requests that may be on their way at one time.
+        in_flight: requests that may be on their way at one time; `auto`: as many as the server can
+            batch, by what it says and by what it does.
+        in_flight_cap: the most that `auto` may find.
         timeout_s: of one attempt.
         attempts: requests for one call before it counts as failed.
+        server_wait_s: how long a server that refuses connections is waited for.
+        budget: what may be spent.
         stop_failure_rate: no more calls are sent when more than this share of the last 20 failed.
         api_key: sent as a bearer token, and written nowhere.
         model_name: what the server calls the model, where that isn't the version's served name.
@@ -71,9 +84,12 @@ class ModelClient:
         price: Price,
         *,
         cache: CallCache | None,
-        in_flight: int = 16,
+        in_flight: int | Literal["auto"] = 16,
+        in_flight_cap: int = 256,
         timeout_s: float = 120.0,
         attempts: int = 4,
+        server_wait_s: float = 0.0,
+        budget: Budget | None = None,
         stop_failure_rate: float = 0.5,
         api_key: str | None = None,
         model_name: str | None = None,
@@ -88,20 +104,32 @@ class ModelClient:
         self.meter = Meter() if meter is None else meter
         self._url = endpoint_url.rstrip("/")
         self._key = api_key
+        self._budget = budget
+        auto = in_flight == "auto"
+        most = in_flight_cap if in_flight == "auto" else in_flight
+        # One more than the calls: the server's own count is asked beside them.
+        self._inner = transport or AiohttpTransport(most + 1)
+        start = _batch_size(version) if in_flight == "auto" else in_flight
+        self.stream = Stream(
+            Governor(limit=start, cap=most, fixed=not auto), self._gauges if auto else None
+        )
         self._door = MeteredTransport(
-            transport or httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=in_flight)),
+            self._inner,
             model=self.model_name,
             model_digest=version.digest,
             price=price,
             limits=Limits(
-                in_flight=in_flight,
                 timeout_s=timeout_s,
                 attempts=attempts,
                 stop_failure_rate=stop_failure_rate,
                 backoff=backoff or Backoff(),
+                server_wait_s=server_wait_s,
             ),
             cache=cache,
             meter=self.meter,
+            stream=self.stream,
+            returns=self._answers,
+            budget=budget,
             secret=api_key,
         )
         self._http = httpx.AsyncClient(
@@ -121,6 +149,8 @@ class ModelClient:
         for library in self._libraries.values():
             await library.close()
         await self._http.aclose()
+        if self._budget is not None:
+            self._budget.save()
 
     async def chat(
         self,
@@ -161,8 +191,9 @@ class ModelClient:
             response = await self._http.post(f"{self._url}/chat/completions", json=body)
         record: CallRecord = response.extensions[RECORD]
         choice = response.json()["choices"][0]
+        refusal = choice["message"].get("refusal")
         return Completion(
-            text=_whole_characters(choice["message"].get("content") or ""),
+            text=_whole_characters(choice["message"].get("content") or refusal or ""),
             finish_reason=choice.get("finish_reason"),
             input_tokens=record.input_tokens,
             cached_tokens=record.cached_tokens,
@@ -170,6 +201,7 @@ class ModelClient:
             latency_s=cast("float", record.latency_s),
             cost=record.cost,
             cache_hit=record.cache_hit,
+            refused=bool(refusal),
         )
 
     async def embed(self, texts: Sequence[str], *, purpose: str) -> list[list[float]]:
@@ -192,6 +224,52 @@ class ModelClient:
             )
         return [row["embedding"] for row in rows]
 
+    async def ask_uncached(
+        self, body: dict[str, Any], *, purpose: str, position: int | None = None
+    ) -> dict[str, Any]:
+        """Send one chat request that no cache may answer or keep; counted like all others.
+
+        Args:
+            body: of the request, sent as it is.
+            purpose: what the call is counted under.
+            position: of its case in the suite.
+
+        Returns:
+            The server's JSON.
+
+        Raises:
+            CallFailed: it failed after its retries.
+            TooManyFailures: so many calls failed that none is sent any more.
+        """
+        with calling(purpose=purpose, position=position):
+            response = await self._http.post(
+                f"{self._url}/chat/completions", json=body, extensions={UNCACHED: True}
+            )
+        return dict(response.json())
+
+    async def _get(self, url: str) -> httpx.Response | None:
+        """A GET beside the calls, which no limit holds back; None when nothing answers."""
+        headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
+        request = httpx.Request("GET", url, headers=headers)
+        request.extensions["timeout"] = httpx.Timeout(PROBE_TIMEOUT_S).as_dict()
+        try:
+            response = await self._inner.handle_async_request(request)
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        except httpx.HTTPError:
+            return None
+        return response
+
+    async def _gauges(self) -> tuple[float, float] | None:
+        response = await self._get(f"{self._url.removesuffix('/v1')}/metrics")
+        return gauges(response.text) if response is not None and response.is_success else None
+
+    async def _answers(self) -> bool:
+        response = await self._get(f"{self._url}/models")
+        return response is not None and response.is_success
+
     def openai(self, purpose: str) -> "AsyncOpenAI":
         """An OpenAI client for a library; its calls come through this door under `purpose`.
 
@@ -208,6 +286,12 @@ class ModelClient:
                 http_client=httpx.AsyncClient(transport=PurposeTransport(self._door, purpose)),
             )
         return self._libraries[purpose]
+
+
+def _batch_size(version: ModelVersion) -> int:
+    """Requests that the server was told to batch; where it wasn't, a start for the search."""
+    told = version.server_flags.get("max-num-seqs")
+    return told if isinstance(told, int) and told > 0 else FIRST_IN_FLIGHT
 
 
 def _whole_characters(text: str) -> str:

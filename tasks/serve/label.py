@@ -3,7 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.serve.journal import Journal
+    from tasks.serve.meter import Meter
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +17,14 @@ class CallLabel:
 
     purpose: str
     repeat: int = 0
+    position: int = 0
+    """Of its case in the suite: calls of one case go to the server together."""
+    depth: int = 0
+    """How many answers it had to wait for."""
+    meter: "Meter | None" = None
+    """Counts the call beside the door's own meter: that of one evaluation among several."""
+    journal: "Journal | None" = None
+    """Keeps the call, so that it can be repeated."""
 
 
 _label: ContextVar[CallLabel] = ContextVar("ratchet_call_label")
@@ -23,15 +36,15 @@ def current_label() -> CallLabel:
 
 
 @contextmanager
-def calling(*, purpose: str | None = None, repeat: int | None = None) -> Iterator[None]:
-    """Label every model call made in this block; what is None is kept from the block around it."""
-    outer = current_label()
-    token = _label.set(
-        CallLabel(
-            outer.purpose if purpose is None else purpose,
-            outer.repeat if repeat is None else repeat,
-        )
-    )
+def calling(**changes: Any) -> Iterator[None]:
+    """Label every model call made in this block.
+
+    Args:
+        changes: fields of `CallLabel`; the others, and what is None, are kept from the block around
+            it.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    token = _label.set(replace(current_label(), **given))
     try:
         yield
     finally:

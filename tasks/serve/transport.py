@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import time
 from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakValueDictionary
 
 import httpx
@@ -12,14 +15,23 @@ import tenacity
 from tasks.config import Price
 from tasks.digest import Digest
 from tasks.errors import CallFailed, TooManyFailures
-from tasks.serve.attempt import AttemptFailed, attempt, usage_of
+from tasks.serve.attempt import Answered, AttemptFailed, attempt, usage_of
+from tasks.serve.budget import Budget
 from tasks.serve.cache import CachedCall, CallCache, call_key
 from tasks.serve.label import CallLabel, calling, current_label
 from tasks.serve.meter import CallRecord, FairShare, Meter, Usage, call_cost
+from tasks.serve.stream import Stream
 
 RECORD = "ratchet_record"
 """Name of a response's extension that holds its CallRecord."""
+UNCACHED = "ratchet_uncached"
+"""Name of a request's extension: neither answered from the cache nor kept in it."""
 BREAKER_WINDOW = 20
+BUSY = frozenset({429, 503})
+"""By which a server says that it has too many requests."""
+MOST_OUTAGES = 3
+"""A server that goes away more often during one call is not waited for any more."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 NO_USAGE = Usage(None, None, None)
 
 
@@ -36,13 +48,14 @@ class Backoff:
 class Limits:
     """How hard one client may lean on its server."""
 
-    in_flight: int = 16
     timeout_s: float = 120.0
     """Of one attempt, from sending the request to the last byte of the answer."""
     attempts: int = 4
     stop_failure_rate: float = 0.5
     """Calls are refused for good when more than this share of the last 20 calls failed."""
     backoff: Backoff = Backoff()
+    server_wait_s: float = 0.0
+    """How long a server that refuses connections is waited for before its calls fail."""
 
 
 class MeteredTransport(httpx.AsyncBaseTransport):
@@ -63,6 +76,9 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         limits: Limits,
         cache: CallCache | None,
         meter: Meter,
+        stream: Stream,
+        returns: Callable[[], Awaitable[bool]],
+        budget: Budget | None = None,
         secret: str | None = None,
     ) -> None:
         self._inner = inner
@@ -73,7 +89,9 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         self._cache = cache
         self._meter = meter
         self._secret = secret
-        self._slots = asyncio.Semaphore(limits.in_flight)
+        self._stream = stream
+        self._outage = Outage(returns, limits.server_wait_s)
+        self._budget = budget
         self._share = FairShare()
         self._outcomes: deque[bool] = deque(maxlen=BREAKER_WINDOW)
         self._stopped: str | None = None
@@ -95,64 +113,102 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             raise self._failed(
                 label, AttemptFailed("streams are not allowed", retry=False, status=None), 0, 0.0
             )
-        if self._cache is None:
-            return await self._call(request, label, key=None)
-        key = call_key(self._model_digest, request.url.path, body, label.repeat)
-        async with self._same.setdefault(key, asyncio.Lock()):
-            found = self._cache.get(key)
+        call = Call(
+            request, label, body, call_key(self._model_digest, request.url.path, body, label.repeat)
+        )
+        if self._cache is None or request.extensions.get(UNCACHED):
+            return await self._send(call, keep=False)
+        async with self._same.setdefault(call.key, asyncio.Lock()):
+            found = self._cache.get(call.key)
             if found is not None:
-                return self._from_cache(found, label)
-            return await self._call(request, label, key=key)
+                return self._from_cache(found, call)
+            return await self._send(call)
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._stream.aclose()
         await self._inner.aclose()
 
-    def _from_cache(self, found: CachedCall, label: CallLabel) -> httpx.Response:
+    def _from_cache(self, found: CachedCall, call: "Call") -> httpx.Response:
         usage = usage_of(json.loads(found.body))
-        return self._finish(
-            found.body,
-            self._record(
-                label, 0, usage, latency_s=found.latency_s, cost=found.cost, cache_hit=True
-            ),
+        record = self._record(
+            call.label, 0, usage, latency_s=found.latency_s, cost=found.cost, cache_hit=True
         )
+        return self._finish(found.body, record, call)
 
-    async def _call(
-        self, request: httpx.Request, label: CallLabel, *, key: Digest | None
-    ) -> httpx.Response:
-        attempts = 0
-        machine_s = 0.0
+    async def _send(self, call: "Call", *, keep: bool = True) -> httpx.Response:
+        spent = Spent()
         try:
             async for retry in self._retrying():
                 with retry:
-                    async with self._slots:
-                        self._refuse_if_stopped(label)
-                        attempts += 1
-                        with self._share.request() as share:
-                            try:
-                                answered = await attempt(
-                                    self._inner,
-                                    request,
-                                    timeout_s=self._limits.timeout_s,
-                                    secret=self._secret,
-                                )
-                            finally:
-                                machine_s += share()
+                    answered = await self._through_outages(call, spent)
         except AttemptFailed as error:
-            raise self._failed(label, error, attempts, machine_s) from error
+            raise self._failed(call.label, error, spent.attempts, spent.machine_s) from error
         except asyncio.CancelledError:
             self._record(
-                label, attempts, NO_USAGE, latency_s=None, cost=None, error="the call was cancelled"
+                call.label,
+                spent.attempts,
+                NO_USAGE,
+                latency_s=None,
+                cost=None,
+                error="the call was cancelled",
             )
             raise
-        cost = call_cost(self._price, answered.usage, machine_s)
-        if key is not None and self._cache is not None:
-            self._cache.put(key, CachedCall(answered.body, answered.latency_s, cost))
+        usage = answered.usage
+        cost = call_cost(self._price, usage, spent.machine_s)
+        if self._cache is not None and keep:
+            kept = CachedCall(
+                answered.body,
+                answered.latency_s,
+                cost,
+                model=self._model,
+                purpose=call.label.purpose,
+            )
+            self._cache.put(call.key, kept)
         self._outcomes.append(True)
+        self._stream.finished(_work(usage))
         record = self._record(
-            label, attempts, answered.usage, latency_s=answered.latency_s, cost=cost
+            call.label, spent.attempts, usage, latency_s=answered.latency_s, cost=cost
         )
-        return self._finish(answered.body, record)
+        return self._finish(answered.body, record, call)
+
+    async def _through_outages(self, call: "Call", spent: "Spent") -> Answered:
+        """One attempt; a server that is gone for a while doesn't use it up."""
+        for _ in range(MOST_OUTAGES):
+            if self._outage.pending:
+                await self._outage.over()
+            try:
+                return await self._attempt(call, spent)
+            except AttemptFailed as error:
+                if not error.gone or not self._outage.waits:
+                    raise
+                if not await self._outage.over():
+                    self._stopped = self._stopped or (
+                        f"it is gone, and didn't come back in {self._limits.server_wait_s:g} s"
+                    )
+                    self._refuse_if_stopped(call.label)
+        return await self._attempt(call, spent)
+
+    async def _attempt(self, call: "Call", spent: "Spent") -> Answered:
+        async with self._stream.turn(call.label, call.prompt):
+            self._refuse_if_stopped(call.label)
+            if self._budget is not None:
+                self._budget.check(call.label.purpose)
+            spent.attempts += 1
+            with self._share.request() as share:
+                try:
+                    return await attempt(
+                        self._inner,
+                        call.request,
+                        timeout_s=self._limits.timeout_s,
+                        secret=self._secret,
+                    )
+                except AttemptFailed as error:
+                    if error.status in BUSY:
+                        self._stream.governor.pushed_back()
+                    raise
+                finally:
+                    spent.machine_s += share()
 
     def _retrying(self) -> tenacity.AsyncRetrying:
         backoff = self._limits.backoff
@@ -231,15 +287,105 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             error=error,
         )
         self._meter.add(record)
+        if label.meter is not None:
+            label.meter.add(record)
+        if self._budget is not None and not cache_hit:
+            self._budget.add(cost)
         return record
 
-    def _finish(self, body: str, record: CallRecord) -> httpx.Response:
+    def _finish(self, body: str, record: CallRecord, call: "Call") -> httpx.Response:
+        if call.label.journal is not None:
+            call.label.journal.add(
+                call.key,
+                model=self._model_digest,
+                path=call.request.url.path,
+                body=call.body,
+                repeat=call.label.repeat,
+                purpose=call.label.purpose,
+                position=call.label.position,
+                answer=body,
+            )
         return httpx.Response(
             200,
             headers={"content-type": "application/json"},
             content=body.encode(),
             extensions={RECORD: record},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call on its way: what is sent, for what, and its identity."""
+
+    request: httpx.Request
+    label: CallLabel
+    body: Mapping[str, Any]
+    key: Digest
+
+    @property
+    def prompt(self) -> str:
+        """The text by which calls are put in order: neighbours share their beginning."""
+        messages = self.body.get("messages") or [{"content": self.body.get("prompt", "")}]
+        return "".join(str(message.get("content")) for message in messages)
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a call has taken so far, over all its attempts."""
+
+    attempts: int = 0
+    machine_s: float = 0.0
+
+
+class Outage:
+    """Waits for a server that is gone; all calls that found it gone wait for the same thing.
+
+    Args:
+        returns: whether the server answers now.
+        longest_s: how long it is waited for; 0: not at all.
+    """
+
+    def __init__(self, returns: Callable[[], Awaitable[bool]], longest_s: float) -> None:
+        self._returns = returns
+        self._longest_s = longest_s
+        self._waiting: asyncio.Task[bool] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is waited for at all."""
+        return self._longest_s > 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is waited for now."""
+        return self._waiting is not None
+
+    async def over(self) -> bool:
+        """Wait until the server answers; False when it didn't in time."""
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._wait())
+            self._waiting.add_done_callback(self._forget)
+        return await asyncio.shield(self._waiting)
+
+    def _forget(self, _: "asyncio.Task[bool]") -> None:
+        self._waiting = None
+
+    async def _wait(self) -> bool:
+        deadline = time.monotonic() + self._longest_s
+        pause = FIRST_PAUSE_S
+        while time.monotonic() < deadline:
+            if await self._returns():
+                return True
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+        return False
+
+
+def _work(usage: Usage) -> float:
+    """Tokens that were computed, or 1 for a call whose tokens nobody counted."""
+    if usage.input_tokens is None:
+        return 1.0
+    return float(usage.input_tokens - (usage.cached_tokens or 0) + (usage.output_tokens or 0))
 
 
 class PurposeTransport(httpx.AsyncBaseTransport):

@@ -1,6 +1,7 @@
 """What the nightly run does when a server goes away, answers nonsense or doesn't answer."""
 
 import threading
+import time
 
 import pytest
 
@@ -60,8 +61,17 @@ def test_nonsense_silence_and_an_empty_answer_are_recorded_and_stop_nothing(proj
         timeout_s=1.0,
         judge={"sample": 4},
     )
-    double.faults.extend([Text(""), Hang(3)])
-    double.respond.marks = "Four out of five, I would say."
+    double.faults.append(Text(""))
+    honest, slow = double.respond, project.cases[1].question
+    honest.marks = "Four out of five, I would say."
+
+    def respond(body):
+        # Judges are asked as soon as a case is answered: the second call isn't the second case's.
+        if "response_format" not in body and slow in body["messages"][-1]["content"]:
+            time.sleep(3)
+        return honest(body)
+
+    double.respond = respond
     state = nightly(release=FIRST, return_state=True)
     assert state.name == "Promoted"
     log = only_log(project)

@@ -9,6 +9,10 @@ from tasks.evaluate.measures.context_spans import SPAN_PRECISION, SPAN_RECALL
 from tasks.evaluate.measures.cost import COST
 from tasks.evaluate.measures.exact_match import EXACT_MATCH
 from tasks.evaluate.measures.latency import LATENCY
+from tasks.evaluate.measures.native_answer_relevancy import NATIVE_ANSWER_RELEVANCY
+from tasks.evaluate.measures.native_context_precision import NATIVE_CONTEXT_PRECISION
+from tasks.evaluate.measures.native_context_recall import NATIVE_CONTEXT_RECALL
+from tasks.evaluate.measures.native_faithfulness import NATIVE_FAITHFULNESS
 from tasks.evaluate.measures.ragas_answer_relevancy import ANSWER_RELEVANCY
 from tasks.evaluate.measures.ragas_context_precision import CONTEXT_PRECISION
 from tasks.evaluate.measures.ragas_context_recall import CONTEXT_RECALL
@@ -34,6 +38,10 @@ _ALL: tuple[Measure, ...] = (
     ANSWER_RELEVANCY,
     CONTEXT_PRECISION,
     CONTEXT_RECALL,
+    NATIVE_FAITHFULNESS,
+    NATIVE_ANSWER_RELEVANCY,
+    NATIVE_CONTEXT_PRECISION,
+    NATIVE_CONTEXT_RECALL,
     JUDGE_ACCURACY,
     JUDGE_COMPLETENESS,
     JUDGE_CLARITY,

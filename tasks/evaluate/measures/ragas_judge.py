@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from tasks.errors import CallFailed
+from tasks.evaluate.measures.asking import ask_judge
 from tasks.evaluate.measures.base import (
     CaseResult,
     Kind,
@@ -28,6 +29,7 @@ from tasks.evaluate.measures.base import (
     no_answer,
 )
 from tasks.evaluate.measures.schema import closed_schema
+from tasks.serve.label import calling, current_label
 
 if TYPE_CHECKING:
     from tasks.config import Sampling
@@ -58,22 +60,16 @@ def _classes() -> "tuple[type[Any], type[Any]]":
             raise NotImplementedError("judging is asynchronous: use agenerate")
 
         async def agenerate(self, prompt: str, response_model: type[BaseModel]) -> BaseModel:
-            completion = await self.client.chat(
-                [{"role": "user", "content": prompt}],
-                purpose="judge",
-                sampling=self.sampling,
-                schema=closed_schema(response_model.model_json_schema()),
-            )
-            try:
-                return response_model.model_validate_json(completion.text)
-            except ValidationError as error:
-                cut = " (cut at max_tokens)" if completion.finish_reason == "length" else ""
-                problem = error.errors(include_url=False, include_input=False)[0]["msg"]
-                raise NotScored(
-                    "UnreadableJudgement",
-                    f"the judge's answer is no {response_model.__name__}{cut}: {problem}",
-                    raw=completion.text,
-                ) from error
+            # One case's calls follow from each other: those that are behind go first.
+            with calling(depth=current_label().depth + 1):
+                return await ask_judge(
+                    self.client,
+                    [{"role": "user", "content": prompt}],
+                    response_model,
+                    schema=closed_schema(response_model.model_json_schema()),
+                    sampling=self.sampling,
+                    what=f"a {response_model.__name__}",
+                )
 
     class EmbedderEmbedding(BaseRagasEmbedding):
         """ragas's embedding, by the release's embedder."""
@@ -147,7 +143,9 @@ class RagasMeasure:
             TooManyFailures: the judge's server is gone.
         """
         # Importing ragas takes seconds.
-        metric = await asyncio.to_thread(self.make, self.name, context)
+        metric = await context.once.get(
+            ("ragas", self.name), lambda: asyncio.to_thread(self.make, self.name, context)
+        )
         return list(await asyncio.gather(*(self._row(metric, result) for result in results)))
 
     async def _row(self, metric: Any, result: CaseResult) -> Score | ScoringFailure:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.config import Settings
 from tasks.errors import CallFailed
+from tasks.evaluate.measures.asking import ask_judge
 from tasks.evaluate.measures.base import (
     CaseResult,
     Kind,
@@ -103,20 +104,18 @@ class RubricMeasure:
         )
         sampling = client.version.sampling.model_copy(update={"max_tokens": judge.max_tokens})
         try:
-            completion = await client.chat(
-                messages, purpose="judge", sampling=sampling, schema=SCHEMA
+            return await ask_judge(
+                client,
+                messages,
+                Marks,
+                schema=SCHEMA,
+                sampling=sampling,
+                what="three marks from 1 to 5",
             )
         except CallFailed as error:
             return NotScored(type(error).__name__, error.message)
-        try:
-            return Marks.model_validate_json(completion.text)
-        except ValidationError as error:
-            problem = error.errors(include_url=False, include_input=False)[0]["msg"]
-            return NotScored(
-                "UnreadableJudgement",
-                f"the judge's answer isn't three marks from 1 to 5: {problem}",
-                raw=completion.text,
-            )
+        except NotScored as error:
+            return error
 
 
 JUDGE_ACCURACY = RubricMeasure("judge_accuracy", "accuracy")

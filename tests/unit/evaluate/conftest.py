@@ -28,17 +28,21 @@ def text_of(word: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+def index_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     documents = [Document(word, f"About {word}", text_of(word), {}) for word in WORDS]
-    embedder = HashingEmbedder()
     report = build_index(
         make_snapshot(documents, []),
         Chunking(max_tokens=40, overlap_tokens=0),
-        embedder,
+        HashingEmbedder(),
         room=tmp_path_factory.mktemp("index"),
         previous=None,
     )
-    return open_index(report.directory, embedder)
+    return report.directory
+
+
+@pytest.fixture(scope="session")
+def index(index_directory: Path) -> Index:
+    return open_index(index_directory, HashingEmbedder())
 
 
 @pytest.fixture(scope="session")

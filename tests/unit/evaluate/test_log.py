@@ -75,10 +75,14 @@ def test_a_log_is_in_a_directory_of_its_digest_and_stays_as_it_is(tmp_path):
     assert directory == tmp_path / LOG.digest
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     assert sorted(before) == [
+        "calls.parquet",
         "cases.parquet",
         "failures.parquet",
         "manifest.json",
+        "observed.json",
+        "observed.parquet",
         "scores.parquet",
+        "timings.parquet",
     ]
     assert save_log(replace(LOG, scores=()), tmp_path) == directory
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
@@ -94,7 +98,9 @@ def test_other_tools_can_read_questions_answers_and_scores(tmp_path):
     # A case that has no answer has none, and not an empty one.
     assert rows[-1]["answer"] is None
     scores = pq.read_table(directory / "scores.parquet").to_pylist()
-    assert len(scores) == len(LOG.scores)
+    observed = pq.read_table(directory / "observed.parquet").to_pylist()
+    assert len(scores) + len(observed) == len(LOG.scores)
+    assert {row["measure"] for row in observed} == {"latency_s"}
 
 
 def test_a_log_without_failures_has_their_columns_all_the_same(tmp_path):
@@ -133,7 +139,16 @@ def replace_with_text(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [remove, cut, replace_with_text])
 @pytest.mark.parametrize(
-    "name", ["manifest.json", "cases.parquet", "scores.parquet", "failures.parquet"]
+    "name",
+    [
+        "manifest.json",
+        "observed.json",
+        "cases.parquet",
+        "timings.parquet",
+        "scores.parquet",
+        "observed.parquet",
+        "failures.parquet",
+    ],
 )
 def test_a_damaged_log_is_refused_with_what_to_do(tmp_path, name, damage):
     directory = save_log(LOG, tmp_path)

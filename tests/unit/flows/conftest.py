@@ -71,7 +71,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
         made.note(word)
     made.suite(*map(case_line, WORDS))
     made.edit("corpus", sources=[{"kind": "folder", "name": "notes", "path": "data/notes"}])
-    made.edit("evaluate", suite="data/suites/small.jsonl", measures=["R@4", "contains"])
+    made.edit(
+        "evaluate",
+        suite="data/suites/small.jsonl",
+        measures=["R@4", "contains"],
+        server_wait_s=0,
+        canary="off",
+    )
     # It is in no git repository.
     made.edit("services", registry={"require_clean": False})
     monkeypatch.setenv("RATCHET_PROJECT", str(made.root))

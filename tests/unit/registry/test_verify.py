@@ -465,7 +465,7 @@ def test_a_byte_changed_in_any_file_of_an_index_is_found(place):
 
 def test_a_byte_changed_in_any_file_of_an_evaluation_is_found(place):
     directory = next(place.path("evals").iterdir())
-    assert len(list(directory.iterdir())) == 4
+    assert len(list(directory.iterdir())) == 8
     require_found(place, "evaluation", directory)
 
 

@@ -153,7 +153,8 @@ async def test_a_judge_is_held_to_the_schema_and_its_own_limit() -> None:
 )
 async def test_what_cannot_be_read_is_a_failure_with_its_text(name: str, said: Text) -> None:
     with OpenAIServer(judge) as server:
-        server.faults.append(said)
+        # Asked again with what was wrong, the judge says the same.
+        server.faults.extend([said, said])
         async with client(server) as door:
             [row] = await measure(name).score([answered()], context_of(door))
     assert isinstance(row, ScoringFailure)

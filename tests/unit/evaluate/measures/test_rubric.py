@@ -79,14 +79,26 @@ async def test_without_an_answer_in_the_corpus_the_reference_is_to_say_so() -> N
 )
 async def test_marks_that_cannot_be_read_fail_all_three(text: str) -> None:
     with OpenAIServer(marks) as server:
-        server.faults.append(Text(text))
+        server.faults.extend([Text(text), Text(text)])
         async with client(server) as door:
             context = context_of(door)
             rows = [row for name in NAMES for row in await measure(name).score([result()], context)]
     assert [(row.measure, row.error_type, row.raw) for row in rows] == [
         (name, "UnreadableJudgement", text) for name in NAMES
     ]
-    assert len(server.requests) == 1
+    assert len(server.requests) == 2
+
+
+async def test_marks_that_cannot_be_read_are_asked_for_once_more_with_what_is_wrong() -> None:
+    with OpenAIServer(marks) as server:
+        server.faults.append(Text("Great!"))
+        async with client(server) as door:
+            rows = await measure(NAMES[0]).score([result()], context_of(door))
+    assert isinstance(rows[0], Score)
+    first, second = (body["messages"] for body in server.requests)
+    assert second[: len(first)] == first
+    assert second[-2] == {"role": "assistant", "content": "Great!"}
+    assert "can't be read" in second[-1]["content"]
 
 
 async def test_a_failed_call_fails_its_case_alone() -> None:

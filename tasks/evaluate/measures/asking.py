@@ -1,0 +1,78 @@
+"""A question to the judge -> an answer of the wanted form, or why there is none."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from tasks.evaluate.measures.base import NotScored
+from tasks.serve.label import calling, current_label
+
+if TYPE_CHECKING:
+    from tasks.config import Sampling
+    from tasks.serve.client import Completion, Message, ModelClient
+
+M = TypeVar("M", bound=BaseModel)
+
+REPAIR = (
+    "That can't be read: {problem}. Give the answer again, as JSON of the form that was asked for, "
+    "shorter where it was cut, and nothing else."
+)
+
+
+async def ask_judge(
+    client: "ModelClient",
+    messages: "Sequence[Message]",
+    model: type[M],
+    *,
+    schema: dict[str, Any],
+    sampling: "Sampling",
+    what: str,
+) -> M:
+    """Ask the judge; an answer that can't be read is asked for once more, with what is wrong.
+
+    Args:
+        client: the door to the judge.
+        messages: the conversation.
+        model: what the answer must be.
+        schema: JSON schema that the server forces the answer into, where it can.
+        sampling: the judge's.
+        what: the answer in words, for a failure's message.
+
+    Raises:
+        NotScored: the second answer can't be read either, or the judge refused; with the raw text.
+        CallFailed: the call failed after its retries.
+        TooManyFailures: the judge's server is gone.
+    """
+    first = await client.chat(messages, purpose="judge", sampling=sampling, schema=schema)
+    try:
+        return _read(first, model)
+    except ValidationError as error:
+        problem = _problem(first, error)
+    again = [
+        *messages,
+        {"role": "assistant", "content": first.text},
+        {"role": "user", "content": REPAIR.format(problem=problem)},
+    ]
+    with calling(depth=current_label().depth + 1):
+        second = await client.chat(again, purpose="judge", sampling=sampling, schema=schema)
+    try:
+        return _read(second, model)
+    except ValidationError as error:
+        raise NotScored(
+            "UnreadableJudgement",
+            f"the judge's answer isn't {what}, and wasn't when it was asked again: "
+            f"{_problem(second, error)}",
+            raw=second.text,
+        ) from error
+
+
+def _read(completion: "Completion", model: type[M]) -> M:
+    if completion.refused:
+        raise NotScored("Refused", "the judge refused to answer", raw=completion.text)
+    return model.model_validate_json(completion.text)
+
+
+def _problem(completion: "Completion", error: ValidationError) -> str:
+    cut = "it was cut at max_tokens; " if completion.finish_reason == "length" else ""
+    return cut + str(error.errors(include_url=False, include_input=False)[0]["msg"])

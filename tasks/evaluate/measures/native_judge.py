@@ -1,0 +1,142 @@
+"""Case and passages -> one question to the judge, in the order that the server's cache likes.
+
+ragas's prompts begin with instructions and examples and end with the passages, so that nothing of a
+case is shared between its measures. Here every measure of a case begins with the same passages and
+the same question; what is asked about them comes last, and the answer's form is a JSON schema and
+no text. A judge is asked once a measure, also about many passages.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from tasks.answer.generate import render_passages
+from tasks.errors import CallFailed
+from tasks.evaluate.measures.asking import ask_judge
+from tasks.evaluate.measures.base import (
+    CaseResult,
+    Kind,
+    MeasureContext,
+    NotScored,
+    Score,
+    ScoringFailure,
+    answerable_cases,
+    failed,
+    no_answer,
+)
+from tasks.evaluate.measures.schema import closed_schema
+
+if TYPE_CHECKING:
+    from tasks.evaluate.suite import Case
+
+Value = Callable[[Any, CaseResult, MeasureContext], Awaitable[float]]
+"""The judge's answer, the case and what the evaluation has -> the score."""
+
+
+@dataclass(frozen=True, slots=True)
+class NativeMeasure:
+    """A measure with one of ragas's definitions, by prompts of our own.
+
+    Cases without an answer in the corpus are left out, as in ragas's own measures.
+    """
+
+    name: str
+    ask: Callable[[CaseResult], str]
+    """What is asked after the passages and the question."""
+    form: type[BaseModel]
+    value: Value
+    items: Callable[[CaseResult], int | None] = lambda _: None
+    """How many items a list in the answer has, where that is known; None: it isn't."""
+    needs_answer: bool = True
+    version: int = 1
+    kind: Kind = "bounded"
+    higher_is_better: bool = True
+    judged: bool = True
+
+    def applies(self, case: "Case") -> bool:
+        """Cases with an answer in the corpus."""
+        return answerable_cases(case)
+
+    async def score(
+        self, results: Sequence[CaseResult], context: MeasureContext
+    ) -> list[Score | ScoringFailure]:
+        """One row a result.
+
+        Raises:
+            ConfigError: the evaluation has no judge, or no embedder where one is needed.
+            TooManyFailures: the judge's server is gone.
+        """
+        return list(await asyncio.gather(*(self._row(result, context) for result in results)))
+
+    async def _row(self, result: CaseResult, context: MeasureContext) -> Score | ScoringFailure:
+        case_id = result.case.case_id
+        client = context.require(context.client, measure=self.name, what="a judge's server")
+        judge = context.require(context.judge, measure=self.name, what="`judge` settings")
+        if self.needs_answer and result.answer is None:
+            return no_answer(self.name, result)
+        try:
+            _refuse_nothing(result, needs_answer=self.needs_answer)
+            said = await ask_judge(
+                client,
+                [{"role": "user", "content": shared_start(result) + self.ask(result)}],
+                self.form,
+                schema=_schema(self.form, self.items(result)),
+                sampling=client.version.sampling.model_copy(
+                    update={"max_tokens": judge.max_tokens}
+                ),
+                what=f"a {self.form.__name__}",
+            )
+            return Score(case_id, self.name, await self.value(said, result, context))
+        except NotScored as error:
+            return failed(self.name, case_id, error)
+        except CallFailed as error:
+            return ScoringFailure(case_id, self.name, type(error).__name__, error.message, None)
+
+
+def _refuse_nothing(result: CaseResult, *, needs_answer: bool) -> None:
+    if needs_answer and result.answer is not None and not result.answer.text.strip():
+        raise NotScored("NoValue", "the answer is empty: there is nothing to judge")
+    if not result.retrieved:
+        raise NotScored("NoValue", "no passage was retrieved: there is nothing to judge")
+
+
+def shared_start(result: CaseResult) -> str:
+    """What all measures of a case begin with, character for character."""
+    passages = render_passages(result.retrieved)
+    return f"Passages:\n\n{passages}\n\nQuestion: {result.case.question}\n\n"
+
+
+def share(verdicts: Sequence[int]) -> float:
+    """Share of the verdicts that are 1; ragas's faithfulness and context recall.
+
+    Raises:
+        NotScored: there are none.
+    """
+    if not verdicts:
+        raise NotScored("NoValue", "the judge named no statement")
+    return sum(verdicts) / len(verdicts)
+
+
+def average_precision(verdicts: Sequence[int]) -> float:
+    """Mean of precision@k over the useful passages, best first; 0 when none is useful.
+
+    ragas's context precision (its 1e-10 in the denominator left out).
+    """
+    hits = [place for place, verdict in enumerate(verdicts) if verdict]
+    if not hits:
+        return 0.0
+    return sum((number + 1) / (place + 1) for number, place in enumerate(hits)) / len(hits)
+
+
+def _schema(form: type[BaseModel], items: int | None) -> dict[str, Any]:
+    schema = form.model_json_schema()
+    if items is None:
+        return closed_schema(schema)
+    closed = closed_schema(schema, items=items)
+    for part in closed["properties"].values():
+        if part.get("type") == "array":
+            part["minItems"] = items
+    return closed

@@ -1,0 +1,139 @@
+"""What a server does with the calls it has -> how many it should have."""
+
+import re
+from dataclasses import dataclass, field
+
+GROWTH = 1.5
+GAIN = 1.05
+"""More calls in flight must finish so much more work a second to have been worth it."""
+HELD_WINDOWS = 8
+"""Measured windows at one limit before a larger one is tried again."""
+BACKLOG = 8
+"""One waiting call for so many running ones: the server never starves, and queues little."""
+LEAST_WINDOW_S = 0.25
+FORGET = 0.9
+"""What a peak of running requests still counts at the next look."""
+CERTAIN = 2
+"""Looks in a row at which too many waited before the limit is lowered."""
+_GAUGE = re.compile(r"^vllm:num_requests_(running|waiting)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
+
+
+@dataclass
+class Governor:
+    """How many calls may be on their way to one server at a time.
+
+    A vLLM server says in `/metrics` how many requests it runs and how many wait: the limit is what
+    it runs and a little more. Where it doesn't say, the limit grows while that makes more work a
+    second, as TCP grows its window (additive increase, multiplicative decrease; Jacobson, 1988),
+    and halves when the server pushes back.
+
+    Args:
+        limit: to begin with.
+        cap: never more than this.
+        fixed: the limit is a setting and doesn't move.
+    """
+
+    limit: int
+    cap: int
+    fixed: bool = False
+    _told: bool = field(default=False, init=False)
+    _peak: float = field(default=0.0, init=False)
+    _over: int = field(default=0, init=False)
+    _full: bool = field(default=False, init=False)
+    _work: float = field(default=0.0, init=False)
+    _calls: int = field(default=0, init=False)
+    _began: float | None = field(default=None, init=False)
+    _rate: float | None = field(default=None, init=False)
+    _before: int | None = field(default=None, init=False)
+    _held: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.limit = max(1, min(self.limit, self.cap))
+
+    def told(self, running: float, waiting: float, *, wanted: bool) -> None:
+        """The server's own count of its requests.
+
+        Args:
+            running: that are computed now.
+            waiting: that found no place in its batch.
+            wanted: whether calls are held back here.
+        """
+        if self.fixed:
+            return
+        self._told = True
+        if not wanted:
+            # What the server lacks now is not what it could take.
+            return
+        # Between two steps of a batch fewer run for a moment.
+        self._peak = max(running, self._peak * FORGET)
+        backlog = max(2.0, self._peak / BACKLOG)
+        self._over = self._over + 1 if waiting > backlog else 0
+        if self._over >= CERTAIN:
+            self._full = True
+            self._set(self._peak + backlog)
+        elif not self._over:
+            self._set(self.limit + backlog if self._full else self.limit * GROWTH + 1)
+
+    def finished(self, work: float, *, now: float, wanted: bool) -> None:
+        """A call was answered.
+
+        Args:
+            work: tokens that it took, or 1 for a call whose tokens nobody counted.
+            now: monotonic seconds.
+            wanted: whether calls are held back here; without them a larger limit changes nothing.
+        """
+        if self.fixed or self._told:
+            return
+        if self._began is None:
+            self._began = now
+            return
+        self._work += work
+        self._calls += 1
+        span = now - self._began
+        if self._calls < self.limit or span < LEAST_WINDOW_S:
+            return
+        rate = self._work / span
+        self._work, self._calls, self._began = 0.0, 0, now
+        if wanted:
+            self._climb(rate)
+
+    def pushed_back(self) -> None:
+        """The server refused a call because it has too many."""
+        if self.fixed:
+            return
+        self._before, self._rate, self._held = None, None, HELD_WINDOWS
+        self._full = True
+        self._set(self.limit / 2)
+
+    def _climb(self, rate: float) -> None:
+        if self._held:
+            self._held -= 1
+            self._rate = rate
+            return
+        better = self._rate is None or rate >= self._rate * GAIN
+        if better:
+            self._before = self.limit
+            self._set(self.limit * GROWTH + 1)
+        elif self._before is not None:
+            self._set(self._before)
+            self._before, self._held = None, HELD_WINDOWS
+        else:
+            # Nothing was tried in this window; try now.
+            self._before = self.limit
+            self._set(self.limit * GROWTH + 1)
+        self._rate = rate
+
+    def _set(self, limit: float) -> None:
+        self.limit = max(1, min(int(limit), self.cap))
+
+
+def gauges(metrics: str) -> tuple[float, float] | None:
+    """Requests that vLLM runs and that wait, of all its engines; None where it isn't vLLM's text.
+
+    Args:
+        metrics: the text of `/metrics`, in Prometheus' format.
+    """
+    sums: dict[str, float] = {}
+    for name, value in _GAUGE.findall(metrics):
+        sums[name] = sums.get(name, 0.0) + float(value)
+    return (sums["running"], sums["waiting"]) if len(sums) == 2 else None
