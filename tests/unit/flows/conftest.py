@@ -16,7 +16,7 @@ from tasks.answer.release import Release
 from tasks.corpus.snapshot import load_snapshot
 from tasks.index.build import build_index
 from tests.embedders import HashingEmbedder
-from tests.servers import OpenAIServer
+from tests.servers import OpenAIServer, free_port
 
 SHIPPED = Path(__file__).resolve().parents[3]
 CASE = (
@@ -71,6 +71,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
         made.note(word)
     made.suite(*map(case_line, WORDS))
     made.edit("corpus", sources=[{"kind": "folder", "name": "notes", "path": "data/notes"}])
+    # Nobody may be told of a test: the developer's own servers may be up.
+    made.edit("services", **{name: {"port": free_port()} for name in ("vllm", "mlflow", "prefect")})
     made.edit("evaluate", suite="data/suites/small.jsonl", measures=["R@4", "contains"])
     monkeypatch.setenv("RATCHET_PROJECT", str(made.root))
     monkeypatch.setenv("RATCHET_ACTOR", "tester")
