@@ -28,7 +28,7 @@ def promote(
     channel: On = PRODUCTION,
     as_json: Json = False,
 ) -> None:
-    """Make a registered release the champion, or the one on staging; needs no server.
+    """Make a release the champion, or the one on staging; needs no server but the ledger's.
 
     Example: ratchet promote answer@1f2e3d --override --why "urgent fix, reviewed by two"
     """
@@ -50,7 +50,7 @@ def rollback(
     channel: On = PRODUCTION,
     as_json: Json = False,
 ) -> None:
-    """Make a former champion live again, in one step; needs no server.
+    """Make a former champion live again, in one step; needs no server but the ledger's.
 
     Example: ratchet rollback --why "answers got slower in production"
     """
