@@ -10,7 +10,7 @@ from pydantic import Field
 from flows.addresses import vllm_url
 from flows.evaluate import evaluate_one
 from flows.events import announce, announce_move
-from flows.outcome import STATE_NAMES, Outcome, Word
+from flows.outcome import Outcome, Word
 from flows.policies import PROMOTION, endpoint_limit, one_at_a_time, step
 from flows.reindex import build_wanted_index, take_snapshot
 from flows.run_name import rename_run
@@ -29,6 +29,7 @@ from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
 from flows.steps.judge import refresh_anchor
 from flows.workspace import Workspace, actor, open_workspace
+from registry import PRODUCTION, Move
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest
 from tasks.evaluate.retrieval import RetrievalChange
@@ -52,7 +53,8 @@ def nightly(
 ) -> Any:
     """Judge the wanted release against the live one, case by case.
 
-    The champion moves only when the gate finds the evidence; everything else leaves it untouched.
+    Where production takes only what staging runs, PROMOTE brings the release to staging. The
+    champion moves only when the gate finds the evidence; everything else leaves it untouched.
     Killed anywhere, the next run continues from what is stored.
 
     Args:
@@ -64,8 +66,8 @@ def nightly(
     """
     workspace = open_workspace(release=release, prompt=prompt, top_k=top_k, cases=cases)
     outcome = run_nightly(workspace, promote=promote)
-    rename_run(f"nightly {STATE_NAMES[outcome.verdict].lower()}: {outcome.release}")
-    return Completed(name=STATE_NAMES[outcome.verdict], message=outcome.message, data=outcome)
+    rename_run(f"nightly {outcome.state_name.lower()}: {outcome.release}")
+    return Completed(name=outcome.state_name, message=outcome.message, data=outcome)
 
 
 def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
@@ -112,11 +114,11 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
         workspace, policy, wanted, champion, challenger, confirmations, effects, retrieval, index
     )
     show_in_mlflow(workspace)
-    promoted = False
+    move = None
     if decision.verdict == "PROMOTE" and promote:
-        promoted = move_champion(workspace, decision, wanted, live)
+        move = move_champion(workspace, decision, wanted, live)
         show_in_mlflow(workspace)
-    return _outcome(wanted, decision, index, promoted=promoted)
+    return _outcome(wanted, decision, index, move)
 
 
 @step("register the challenger")
@@ -299,22 +301,32 @@ def show_measures(decision: GateDecision) -> None:
 @step("promote")
 def move_champion(
     workspace: Workspace, decision: DecisionRef, wanted: Release, live: Release | None
-) -> bool:
-    """Make the challenger the champion; one promotion at a time."""
+) -> Move:
+    """Make the challenger the champion, or bring it to staging; one promotion at a time."""
     with one_at_a_time(PROMOTION, workspace.home):
         move = promote_decided(workspace, decision, wanted, live)
     announce_move(workspace, move)
     get_run_logger().info(move.message)
-    return move.changed
+    return move
 
 
-def _outcome(wanted: Release, decision: DecisionRef, index: IndexRef, *, promoted: bool) -> Outcome:
+def _outcome(wanted: Release, decision: DecisionRef, index: IndexRef, move: Move | None) -> Outcome:
     verdict: Word = decision.verdict  # type: ignore[assignment]
+    staged = move is not None and move.event.detail["channel"] != PRODUCTION
+    message = f"{wanted.label}: {decision.reasons[0]}"
+    if staged:
+        # What people read first must not sound as if it were live.
+        message = (
+            f"{wanted.label}: on staging, not live: {decision.reasons[0]} To bring it to "
+            f"production: ratchet promote {wanted.digest[:SHORT]} "
+            f"--decision {decision.digest[:SHORT]} --why '...'"
+        )
     return Outcome(
         verdict=verdict,
         release=wanted.label,
-        message=f"{wanted.label}: {decision.reasons[0]}",
-        promoted=promoted,
+        message=message,
+        promoted=move is not None and move.changed and not staged,
+        staged=staged,
         reasons=decision.reasons,
         embedded=index.embedded,
         changed_documents=len(index.added) + len(index.changed) + len(index.removed),

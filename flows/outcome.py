@@ -17,6 +17,9 @@ STATE_NAMES: dict[Word, str] = {
 }
 """How Prefect names the final state: the verdict is seen in the list of runs."""
 
+STAGED = "Staged"
+"""The same for a PROMOTE that went to staging, where production takes only what that runs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -27,6 +30,7 @@ class Outcome:
         release: label of the wanted release.
         message: one sentence.
         promoted: whether the champion moved.
+        staged: whether the decision brought the release to staging, in this run or before.
         reasons: of the gate.
         embedded: chunks that were embedded.
         changed_documents: documents that were added, changed or removed.
@@ -38,8 +42,21 @@ class Outcome:
     release: str
     message: str
     promoted: bool = False
+    staged: bool = False
     reasons: tuple[str, ...] = ()
     embedded: int = 0
     changed_documents: int = 0
     decision: str | None = None
     page: Path | None = None
+
+    @property
+    def state_name(self) -> str:
+        """How Prefect names the final state."""
+        return STAGED if self.staged else STATE_NAMES[self.verdict]
+
+
+def verdict_of(state_name: str) -> Word:
+    """The verdict of a run whose final state has this name."""
+    if state_name == STAGED:
+        return "PROMOTE"
+    return next(word for word, name in STATE_NAMES.items() if name == state_name)

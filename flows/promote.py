@@ -10,8 +10,8 @@ from flows.events import announce_move
 from flows.policies import PROMOTION, one_at_a_time, step
 from flows.run_name import rename_run
 from flows.show_in_mlflow import show_in_mlflow
-from flows.steps.decide import promote_named
-from flows.workspace import Workspace, actor, open_workspace
+from flows.steps.move import promote_named, roll_back_named
+from flows.workspace import Workspace, open_workspace
 from registry import PRODUCTION, Channel, Move
 
 Words = Annotated[str, Field(min_length=1)]
@@ -82,15 +82,8 @@ def promote_by_hand(
 @step("roll back")
 def roll_back(workspace: Workspace, to: str | None, why: str, *, channel: Channel) -> Move:
     """Go back, if what is live is still what was seen."""
-    with one_at_a_time(PROMOTION, workspace.home), workspace.registry() as registry:
-        move = registry.rollback(
-            to,
-            who=actor(),
-            why=why,
-            expected_champion=registry.channel_digest(channel),
-            channel=channel,
-        )
-        workspace.write_champion_file(registry)
+    with one_at_a_time(PROMOTION, workspace.home):
+        move = roll_back_named(workspace, to, why=why, channel=channel)
     announce_move(workspace, move)
     get_run_logger().info(move.message)
     return move

@@ -13,7 +13,7 @@ from rich.rule import Rule
 from flows.addresses import mlflow_url, prefect_url
 from flows.commands.console import in_prefect, reported, screen
 from flows.commands.measures import outcome_lines
-from flows.outcome import STATE_NAMES, Outcome, Word
+from flows.outcome import STAGED, Outcome, Word, verdict_of
 from flows.services import up
 from flows.workspace import Workspace, open_workspace
 from tasks.errors import Terminal
@@ -117,12 +117,12 @@ def _trigger(workspace: Workspace) -> Outcome:
             f"The nightly run {run.name!r} ended as {run.state.name}: {run.state.message}",
             next_step="Read its log: ratchet status",
         )
-    verdict = next(word for word, name in STATE_NAMES.items() if name == run.state.name)
-    return _outcome_of(workspace, verdict, str(run.state.message))
+    return _outcome_of(workspace, run.state.name, str(run.state.message))
 
 
-def _outcome_of(workspace: Workspace, verdict: Word, message: str) -> Outcome:
-    """The outcome of a run in another process, from what it stored."""
+def _outcome_of(workspace: Workspace, state_name: str, message: str) -> Outcome:
+    """The outcome of a run in another process, from its state and from what it stored."""
+    verdict: Word = verdict_of(state_name)
     label = message.split(":", 1)[0]
     with workspace.registry() as registry:
         decided = [event for event in registry.history() if event.kind == "decided"]
@@ -133,7 +133,8 @@ def _outcome_of(workspace: Workspace, verdict: Word, message: str) -> Outcome:
         verdict=verdict,
         release=label,
         message=message,
-        promoted=verdict == "PROMOTE",
+        promoted=verdict == "PROMOTE" and state_name != STAGED,
+        staged=state_name == STAGED,
         decision=digest,
         page=workspace.home.path("decisions", digest, "report.html"),
     )

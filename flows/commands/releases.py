@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from flows.commands.console import Json, print_json, reported, screen, table
-from flows.workspace import actor, open_workspace
-from registry import PRODUCTION, Channel
+from flows.commands.console import Json, errors, print_json, reported, screen, table
+from flows.events import send_move
+from flows.workspace import Workspace, actor, open_workspace
+from registry import PRODUCTION, Channel, Move
 
 Why = Annotated[str, typer.Option("--why", help="The reason that the ledger keeps.")]
 Name = Annotated[str, typer.Argument(help="The start of a digest, a label, champion or previous.")]
@@ -27,25 +28,18 @@ def promote(
     channel: On = PRODUCTION,
     as_json: Json = False,
 ) -> None:
-    """Make a registered release the champion, or the one on staging; needs no server.
+    """Make a release the champion, or the one on staging; needs no server but the ledger's.
 
     Example: ratchet promote answer@1f2e3d --override --why "urgent fix, reviewed by two"
     """
-    from flows.steps.decide import promote_named
+    from flows.steps.move import promote_named
 
     with reported():
+        workspace = open_workspace()
         move = promote_named(
-            open_workspace(),
-            release,
-            why=why,
-            decision=decision,
-            override=override,
-            channel=channel,
+            workspace, release, why=why, decision=decision, override=override, channel=channel
         )
-        if as_json:
-            print_json({"changed": move.changed, "champion": move.champion})
-        else:
-            screen.print(escape(move.message))
+        _tell(workspace, move, as_json=as_json)
 
 
 def rollback(
@@ -56,17 +50,26 @@ def rollback(
     channel: On = PRODUCTION,
     as_json: Json = False,
 ) -> None:
-    """Make a former champion live again, in one step; needs no server.
+    """Make a former champion live again, in one step; needs no server but the ledger's.
 
     Example: ratchet rollback --why "answers got slower in production"
     """
-    with reported(), (workspace := open_workspace()).registry() as registry:
-        move = registry.rollback(to, who=actor(), why=why, channel=channel)
-        workspace.write_champion_file(registry)
-        if as_json:
-            print_json({"changed": move.changed, "champion": move.champion})
-        else:
-            screen.print(escape(move.message))
+    from flows.steps.move import roll_back_named
+
+    with reported():
+        workspace = open_workspace()
+        move = roll_back_named(workspace, to, why=why, channel=channel)
+        _tell(workspace, move, as_json=as_json)
+
+
+def _tell(workspace: Workspace, move: Move, *, as_json: bool) -> None:
+    """Say what was done: here first, then to Prefect, if that is there."""
+    if as_json:
+        print_json({"changed": move.changed, "champion": move.champion})
+    else:
+        screen.print(escape(move.message))
+    if problem := send_move(workspace, move):
+        errors.print(f"[yellow]No event in Prefect:[/] {escape(problem)}", soft_wrap=True)
 
 
 def releases(as_json: Json = False) -> None:

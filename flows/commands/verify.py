@@ -10,7 +10,7 @@ from flows.workspace import open_workspace
 
 
 def verify(as_json: Json = False) -> None:
-    """Check every event, pointer, release, index, evaluation and decision; needs no server.
+    """Check every event, pointer and stored content; needs no server but the ledger's.
 
     Every event carries a digest of itself and of the one before it, so that nothing can be
     changed, removed or moved without a trace. The first thing that doesn't fit is named. Nothing

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.steps.evaluate import plan_release
 from flows.steps.gate import anchor_scores, noise_of
 from flows.steps.index import IndexRef
 from flows.steps.label import labels_of_pair
 from flows.workspace import Workspace, actor
-from registry import PRODUCTION, Channel, LookId, Move, SpentLook
+from registry import PRODUCTION, LookId, Move, SpentLook
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest, digest
 from tasks.evaluate.log import EvalLog, load_log
@@ -250,52 +249,6 @@ def promote_decided(
             channel="staging" if staged else PRODUCTION,
             suite=decision.suite,
             policy=decision.policy,
-        )
-        workspace.write_champion_file(registry)
-    return move
-
-
-def promote_named(
-    workspace: Workspace,
-    name: str,
-    *,
-    why: str,
-    decision: str | None = None,
-    override: bool = False,
-    channel: Channel = PRODUCTION,
-) -> Move:
-    """Promote a release by hand: what the channel runs now is what it replaces.
-
-    Args:
-        workspace: settings and state.
-        name: the release.
-        why: the reason that the ledger keeps.
-        decision: the start of a decision's digest; it must be made by the policy and on the suite
-            that are configured now.
-        override: promote without a decision.
-        channel: where to.
-
-    Raises:
-        PromotionConflict: something else was promoted at the same time.
-        RegistryError: the decision isn't PROMOTE for exactly this, or the release isn't ready.
-        SuiteError: the suite can't be read, or belongs to another corpus.
-    """
-    with workspace.registry() as registry:
-        suite = policy = None
-        if decision is not None and not override:
-            release = registry.release(name)
-            policy = policy_for(workspace, registry.champion(), release).digest
-            suite = plan_release(workspace, release).suite.digest
-        move = registry.promote(
-            name,
-            expected_champion=registry.channel_digest(channel),
-            decision_digest=decision,
-            who=actor(),
-            why=why,
-            override=override,
-            channel=channel,
-            suite=suite,
-            policy=policy,
         )
         workspace.write_champion_file(registry)
     return move

@@ -164,6 +164,25 @@ def test_a_release_that_is_good_enough_stays_a_challenger_when_told_not_to_promo
     assert champion(project) is None
 
 
+def test_where_production_takes_only_what_staging_runs_a_run_says_where_it_went(project, double):
+    project.edit("configs/services.yaml", registry={"production_from_staging": True})
+    state, outcome = run(release=FIRST)
+    assert (state.name, outcome.verdict) == ("Staged", "PROMOTE")
+    assert (outcome.promoted, outcome.staged) == (False, True)
+    assert "on staging, not live" in state.message
+    assert "ratchet promote" in state.message
+    assert champion(project) is None
+    asked = len(double.requests)
+    # The next night it is there already: nothing was promoted then either.
+    state, outcome = run(release=FIRST)
+    assert (state.name, outcome.promoted, outcome.staged) == ("Staged", False, True)
+    assert len(double.requests) == asked
+    promote(release=history(project, "registered")[-1].subject, why="tried", override=True)
+    assert champion(project).prompt.name == "baseline"
+    state, _ = run(release=FIRST)
+    assert state.name == "Unchanged"
+
+
 def test_a_run_shows_its_decision_in_prefect_and_hostile_answers_stay_text(project, double):
     run(release=FIRST)
     hostile = "<script>alert(1)</script> ![x](http://evil.example/x.png) | [a](javascript:b)"

@@ -16,7 +16,7 @@ from tasks.answer.release import Release
 from tasks.corpus.snapshot import load_snapshot
 from tasks.index.build import build_index
 from tests.embedders import HashingEmbedder
-from tests.servers import OpenAIServer
+from tests.servers import OpenAIServer, free_port
 
 SHIPPED = Path(__file__).resolve().parents[3]
 CASE = (
@@ -78,8 +78,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallProject:
         server_wait_s=0,
         canary="off",
     )
-    # It is in no git repository.
-    made.edit("services", registry={"require_clean": False})
+    # Nobody may be told of a test: the developer's own servers may be up. And it is in no git
+    # repository.
+    services = {name: {"port": free_port()} for name in ("vllm", "mlflow", "prefect")}
+    made.edit("services", registry={"require_clean": False}, **services)
     monkeypatch.setenv("RATCHET_PROJECT", str(made.root))
     monkeypatch.setenv("RATCHET_ACTOR", "tester")
     monkeypatch.setenv("COLUMNS", "200")

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
 
-from flows.events import announce, announce_move
+from flows.events import Happening, announce, announce_move
 from tests.unit.flows.evaluations import registered
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "releases.md"
@@ -51,6 +52,24 @@ def test_a_promotion_is_an_event_about_the_release(sent, workspace):
     assert event.payload["why"] == "because"
     assert event.payload["who"] == "a"
     assert event.payload["replaced"] is None
+    assert event.resource["ratchet.channel"] == "production"
+
+
+def test_a_promotion_to_staging_is_no_promotion(sent, workspace):
+    release = registered(workspace)
+    with workspace.registry() as registry:
+        move = registry.promote(
+            release.digest,
+            expected_champion=None,
+            who="a",
+            why="try",
+            override=True,
+            channel="staging",
+        )
+    announce_move(workspace, move)
+    [event] = drained(sent)
+    assert event.event == "ratchet.release.staged"
+    assert event.resource["ratchet.channel"] == event.payload["channel"] == "staging"
 
 
 def test_a_rollback_says_what_it_replaced_and_doing_nothing_says_nothing(sent, workspace):
@@ -93,8 +112,8 @@ def test_the_documented_automation_is_one_that_prefect_takes_and_that_fires(sent
     automation = AutomationCore.model_validate(content)
     trigger = EventTrigger.model_validate(automation.trigger.model_dump(mode="json"))
     fires = {}
-    for happening in ("promoted", "rolled_back", "held", "rejected"):
+    for happening in get_args(Happening):
         event = announce(happening, registered(workspace), why="x")
         received = ReceivedEvent.model_validate(event.model_dump(mode="json"))
         fires[happening] = trigger.covers(received)
-    assert fires == {"promoted": False, "rolled_back": True, "held": False, "rejected": True}
+    assert {happening for happening, fired in fires.items() if fired} == {"rolled_back", "rejected"}

@@ -1,7 +1,7 @@
 from dataclasses import replace
 from typing import get_args
 
-from flows.outcome import EXIT_CODES, STATE_NAMES, Outcome, Word
+from flows.outcome import EXIT_CODES, STAGED, STATE_NAMES, Outcome, Word, verdict_of
 from tasks.gate.decision import Verdict
 
 
@@ -22,3 +22,15 @@ def test_an_outcome_that_says_nothing_moved_nothing():
     assert not outcome.promoted
     assert outcome.decision is None
     assert replace(outcome, promoted=True) != outcome
+
+
+def test_a_release_on_staging_is_not_called_promoted():
+    outcome = Outcome(verdict="PROMOTE", release="answer@1f2e", message="better", staged=True)
+    assert outcome.state_name == STAGED
+    assert STAGED not in STATE_NAMES.values()
+    assert replace(outcome, staged=False).state_name == "Promoted"
+
+
+def test_a_verdict_is_known_by_the_name_of_its_state():
+    assert {verdict_of(name) for name in STATE_NAMES.values()} == set(STATE_NAMES)
+    assert verdict_of(STAGED) == "PROMOTE"

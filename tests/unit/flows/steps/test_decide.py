@@ -7,10 +7,10 @@ from flows.steps.decide import (
     load_evaluation,
     policy_for,
     promote_decided,
-    promote_named,
     record_decision,
 )
 from flows.steps.evaluate import plan_release
+from flows.steps.move import promote_named
 from flows.workspace import Workspace, open_workspace
 from tasks.answer.release import Release
 from tasks.digest import text_digest
