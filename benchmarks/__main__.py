@@ -10,8 +10,9 @@ BENCHMARKS = {
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),
     "P1-read": ("benchmarks.unchanged_corpus", "a corpus read again, beside a stat walk"),
     "C1": ("benchmarks.chunking", "passages that an edit leaves alone, beside fixed windows"),
+    "C2": ("benchmarks.document_checks", "planted orders that the check on documents finds"),
 }
-NEED_DATA = {"C1", "P1-read"}
+NEED_DATA = {"C1", "C2", "P1-read"}
 """Those that read data sets: DATA is the directory of them."""
 
 
