@@ -15,8 +15,9 @@ BENCHMARKS = {
     "C1": ("benchmarks.chunking", "passages that an edit leaves alone, beside fixed windows"),
     "E1": ("benchmarks.error_rates", "how often each gate promotes what is no better"),
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),
+    "C2": ("benchmarks.document_checks", "planted orders that the check on documents finds"),
 }
-NEED_DATA = {"C1", "P1-read", "P4", "S1"}
+NEED_DATA = {"C1", "C2", "P1-read", "P4", "S1"}
 """Those that read a data set: DATA is the directory that each one's `main` describes."""
 
 

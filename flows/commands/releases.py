@@ -8,8 +8,10 @@ from rich.markup import escape
 
 from flows.commands.console import Json, errors, print_json, reported, screen, table
 from flows.events import send_move
+from flows.show import terminal_progress
 from flows.workspace import Workspace, actor, open_workspace
 from registry import PRODUCTION, Channel, Move
+from tasks.errors import RatchetError
 
 Why = Annotated[str, typer.Option("--why", help="The reason that the ledger keeps.")]
 Name = Annotated[str, typer.Argument(help="The start of a digest, a label, champion or previous.")]
@@ -18,26 +20,36 @@ On = Annotated[Channel, typer.Option("--channel", help="Where; production runs t
 
 def promote(
     release: Name,
-    why: Why,
     decision: Annotated[
         str | None, typer.Option(help="The start of the digest of a decision PROMOTE.")
     ] = None,
+    why: Annotated[str, typer.Option("--why", help="The reason that the ledger keeps.")] = "",
     override: Annotated[
-        bool, typer.Option("--override", help="Promote without a decision; this is recorded.")
-    ] = False,
+        str | None,
+        typer.Option(
+            "--override", metavar="REASON", help="Promote without a decision; this is recorded."
+        ),
+    ] = None,
     channel: On = PRODUCTION,
     as_json: Json = False,
 ) -> None:
     """Make a release the champion, or the one on staging; needs no server but the ledger's.
 
-    Example: ratchet promote answer@1f2e3d --override --why "urgent fix, reviewed by two"
+    Example: ratchet promote answer@1f2e3d --override "urgent fix, reviewed by two"
     """
     from flows.steps.move import promote_named
 
+    if override is None and not why.strip():
+        raise typer.BadParameter("say why: --why with --decision, or --override")
     with reported():
         workspace = open_workspace()
         move = promote_named(
-            workspace, release, why=why, decision=decision, override=override, channel=channel
+            workspace,
+            release,
+            why=override or why,
+            decision=decision,
+            override=override is not None,
+            channel=channel,
         )
         _tell(workspace, move, as_json=as_json)
 
@@ -63,13 +75,27 @@ def rollback(
 
 
 def _tell(workspace: Workspace, move: Move, *, as_json: bool) -> None:
-    """Say what was done: here first, then to Prefect, if that is there."""
+    """Say what was done: here first, then to Prefect and MLflow, if they are there."""
     if as_json:
         print_json({"changed": move.changed, "champion": move.champion})
     else:
         screen.print(escape(move.message))
     if problem := send_move(workspace, move):
         errors.print(f"[yellow]No event in Prefect:[/] {escape(problem)}", soft_wrap=True)
+    if problem := _show_in_mlflow(workspace):
+        errors.print(f"[yellow]Not in MLflow yet:[/] {escape(problem)}", soft_wrap=True)
+
+
+def _show_in_mlflow(workspace: Workspace) -> str | None:
+    """Move the aliases; else why not."""
+    from flows.steps.track import sync_registry
+
+    try:
+        with terminal_progress() as progress:
+            sync_registry(workspace, progress)
+    except RatchetError as error:
+        return error.message
+    return None
 
 
 def releases(as_json: Json = False) -> None:

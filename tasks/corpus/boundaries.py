@@ -1,5 +1,6 @@
 """Pieces -> where to cut: places that the text itself picks, so an edit moves only near ones."""
 
+import bisect
 import hashlib
 import itertools
 from collections.abc import Callable, Sequence
@@ -32,7 +33,8 @@ def choose_cuts(
         text: that the pieces are of.
         pieces: all of them, in order.
         limit: tokens of a passage.
-        fits: whether pieces [first, last) may be one passage; a single piece always is.
+        fits: whether pieces [first, last) have no more tokens together, which isn't always the
+            sum of theirs; asked only where the sum does.
 
     Returns:
         Ranges [first, last) of pieces, one after the other.
@@ -41,13 +43,17 @@ def choose_cuts(
     before = [0]
     for piece in pieces:
         before.append(before[-1] + piece.tokens)
+
+    def is_one(first: int, last: int) -> bool:
+        return last - first == 1 or (before[last] - before[first] <= limit and fits(first, last))
+
     edges = [0, *_local_maxima(priorities, before, _RADIUS * limit), len(pieces)]
     groups = []
     for start, last in itertools.pairwise(edges):
         first = start
-        while last - first > 1 and not fits(first, last):
+        while not is_one(first, last):
             cut = _next_cut(priorities, before, first, last, limit)
-            while cut - first > 1 and not fits(first, cut):
+            while not is_one(first, cut):
                 cut -= 1
             groups.append((first, cut))
             first = cut
@@ -111,7 +117,8 @@ def _next_cut(
     low, high = _LEAST * limit, float(limit)
     if is_for_two:
         low, high = max(total - limit, smallest), min(limit, total - smallest)
-    places = range(first + 1, last)
+    beyond = bisect.bisect_right(before, before[first] + limit, first, last)
+    places = range(first + 1, max(beyond, first + 2))
     # A section of its own is worth one more passage.
     sections = [
         place
@@ -121,7 +128,6 @@ def _next_cut(
     good = sections or [place for place in places if low <= size(place) <= high]
     if good:
         return max(good, key=key)
-    full = [place for place in places if size(place) <= limit]
     # A heading at the end of a passage says nothing about it.
-    kept_together = [place for place in full if priorities[place][0] != Rank.AFTER_HEADING]
-    return (kept_together or full or places[:1])[-1]
+    kept_together = [place for place in places if priorities[place][0] != Rank.AFTER_HEADING]
+    return (kept_together or places)[-1]

@@ -77,9 +77,7 @@ def chunk_document(
     pieces = cut_pieces(text, document.blocks, limit, size)
 
     def fits(first: int, last: int) -> bool:
-        # Tokens of the parts don't always add up to those of the whole.
-        parts = sum(piece.tokens for piece in pieces[first:last])
-        return parts <= limit and size(pieces[first].start, pieces[last - 1].end) <= limit
+        return size(pieces[first].start, pieces[last - 1].end) <= limit
 
     paths = HeadingPaths(document, limit // 4, count_tokens)
     chunks: list[Chunk] = []

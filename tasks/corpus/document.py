@@ -24,7 +24,6 @@ Reason = Literal[
 _DOCUMENT_VERSION = 1
 # str.splitlines would also break at form feeds and the like, which appear inside sentences.
 _LINE_END = re.compile(r"\r\n?|\u2028|\u2029")
-_TRAILING_BLANKS = re.compile(r"[^\S\n]+(?=\n|\Z)")
 
 
 def normalise(text: str) -> str:
@@ -36,7 +35,8 @@ def normalise(text: str) -> str:
     """
     storable = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     lines = _LINE_END.sub("\n", unicodedata.normalize("NFC", storable))
-    return _TRAILING_BLANKS.sub("", lines).strip()
+    # A pattern for blanks at the end of a line would try every blank of a long run anew.
+    return "\n".join(line.rstrip() for line in lines.split("\n")).strip()
 
 
 @dataclass(frozen=True, slots=True)

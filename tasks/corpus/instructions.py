@@ -79,7 +79,7 @@ _PATTERNS = tuple(
         # Marks of chat templates.
         r"<\|(?:im_start|im_end|system|user|assistant|endoftext|begin_of_text|eot_id)\|>",
         r"\[/?INST\]|<</?SYS>>|^#{2,3} ?(?:instruction|system|response):",
-        r"^\s*(?:system|assistant) ?: *you (?:are|must|will|should)\b",
+        r"^[ \t]*(?:system|assistant) ?: *you (?:are|must|will|should)\b",
     )
 )
 

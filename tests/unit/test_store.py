@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.store import Home, locked, new_directory, write_atomic, write_json
+from tasks.store import Home, locked, new_directory, write_atomic, write_json, write_lines
 
 
 def contents(directory):
@@ -141,3 +141,18 @@ def test_a_lock_keeps_another_process_out_and_ends_with_its_holder(tmp_path):
 def _take(path: Path) -> None:
     with locked(path):
         os._exit(0)
+
+
+def test_lines_are_written_all_or_none(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_lines(path, ("a", "ä"))
+    assert path.read_text(encoding="utf-8") == "a\nä\n"
+
+    def dies():
+        yield "b"
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        write_lines(path, dies())
+    assert path.read_text(encoding="utf-8") == "a\nä\n"
+    assert contents(tmp_path) == ["rows.jsonl"]

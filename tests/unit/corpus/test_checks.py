@@ -57,6 +57,11 @@ def test_honest_sentences_are_no_orders(text: str):
     assert find_instruction(text) is None
 
 
+@pytest.mark.parametrize("part", ["\n", " ", "ignore ", "you are a ", "[", "system", "\n system "])
+def test_no_text_keeps_the_patterns_busy(part: str):
+    assert find_instruction(part * 20_000) is None
+
+
 def test_a_check_that_reports_keeps_the_document():
     problem, document = look(f"Text. {ORDER}")
     assert isinstance(problem, Problem)

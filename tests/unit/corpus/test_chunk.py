@@ -157,6 +157,10 @@ def test_a_long_document_takes_time_by_its_length_only():
     assert calls < 6 * len(text)
 
 
+def test_a_long_document_of_equal_sentences_takes_no_time():
+    assert len(cut("One. " * 100_000, max_tokens=200, count=lambda _: 1)) >= 500
+
+
 def test_a_document_without_text_has_no_chunks():
     assert cut("", max_tokens=4) == []
 

@@ -10,6 +10,11 @@ def test_line_ends_become_newlines_and_trailing_blanks_go():
     assert normalise("\n one \t\r\ntwo\r  three\u2028four  ") == "one\ntwo\n  three\nfour"
 
 
+def test_a_long_run_of_blanks_takes_no_time():
+    assert normalise("x" + " " * 3_000_000 + "y") == "x" + " " * 3_000_000 + "y"
+    assert normalise("x" + "\t " * 3_000_000 + "\ny") == "x\ny"
+
+
 def test_indentation_inside_a_text_is_kept():
     assert normalise("def f():\n    return 1") == "def f():\n    return 1"
 
