@@ -6,6 +6,7 @@ from importlib import import_module
 BENCHMARKS = {
     "P3": ("benchmarks.reindex_deletes", "upserts and deletes on a million vectors, then queries"),
     "P8": ("benchmarks.gate_speed", "seconds a decision takes, beside scipy and the peers"),
+    "P14": ("benchmarks.reindex_sizes", "what a night costs as the corpus grows"),
     "E1": ("benchmarks.error_rates", "how often each gate promotes what is no better"),
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),
 }

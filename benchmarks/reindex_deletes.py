@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks.harness import Result, save, show, versions
 from benchmarks.reindex_synthetic import SyntheticCorpus, SyntheticEmbedder
@@ -46,20 +47,20 @@ def main(rows: int = ROWS, directory: Path | None = None) -> bool:
 
 def _run(rows: int, room: Path) -> bool:
     model = SyntheticEmbedder()
-    above = _resident_mb()
+    above = psutil.Process().memory_info().rss / 2**20
     changes = int(rows * SHARE)
     before = SyntheticCorpus.of(rows)
     after = before.changed(upserts=changes, deletes=changes)
-    first, first_s = _timed(lambda: _build(before, model, room, None))
+    first, first_s = _timed(lambda: build(before, model, room, None))
     memory = _resident_mb() - above
-    own, own_s = _timed(lambda: _build(after, model, room, first.directory))
+    own, own_s = _timed(lambda: build(after, model, room, first.directory))
     queries = model.vectors(np.random.default_rng(1).integers(rows, size=QUERIES))
     live = model.vectors(after.numbers[after.numbers >= 0])
     exact, _ = nearest(queries, live, K)
     own_recall, own_p95 = _searched(open_index(own.directory, model), queries, exact)
     faiss_s, add_s = _faiss(first.directory, own.directory, room, changes)
     shutil.rmtree(own.directory)
-    fresh, fresh_s = _timed(lambda: _build(after, model, room, None))
+    fresh, fresh_s = _timed(lambda: build(after, model, room, None))
     fresh_recall, fresh_p95 = _searched(open_index(fresh.directory, model), queries, exact)
     ratios = {
         "rebuild": fresh_s / own_s,
@@ -104,9 +105,10 @@ def _run(rows: int, room: Path) -> bool:
     return result.met
 
 
-def _build(
+def build(
     corpus: SyntheticCorpus, model: SyntheticEmbedder, room: Path, previous: Path | None
 ) -> BuildReport:
+    """Build a version of a synthetic corpus."""
     # It has what a build reads of a snapshot, without a million documents in memory.
     snapshot: Any = corpus
     given: CorpusSnapshot = snapshot
