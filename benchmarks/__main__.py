@@ -6,10 +6,12 @@ from pathlib import Path
 
 BENCHMARKS = {
     "P1-read": ("benchmarks.unchanged_corpus", "a corpus read again, beside a stat walk"),
+    "P3": ("benchmarks.reindex_deletes", "upserts and deletes on a million vectors, then queries"),
     "P4": ("benchmarks.embedding_speed", "embedding backends: how fast, and how well they find"),
     "P5": ("benchmarks.eval_speed", "six judged measures, beside ragas, on a stub of vLLM"),
     "P7": ("benchmarks.eval_again", "judging again after a tenth of the answers changed"),
     "P8": ("benchmarks.gate_speed", "seconds a decision takes, beside scipy and the peers"),
+    "P14": ("benchmarks.reindex_sizes", "what a night costs as the corpus grows"),
     "R1": ("benchmarks.champion", "how long a process takes to learn which release is live"),
     "S1": ("benchmarks.retrieval_quality", "SciFact by meaning, by words and by both"),
     "C1": ("benchmarks.chunking", "passages that an edit leaves alone, beside fixed windows"),

@@ -38,6 +38,8 @@ class SyntheticEmbedder:
     ) -> Vectors:
         """Shape (texts, 384)."""
         self.embedded += len(texts)
+        if progress is not None:
+            progress(len(texts), len(texts))
         return self.vectors(np.array([int(text.rsplit("\n", 1)[-1]) for text in texts]))
 
     def vectors(self, numbers: np.ndarray) -> Vectors:

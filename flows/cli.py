@@ -9,6 +9,7 @@ from flows.commands.cache import cache
 from flows.commands.demo import demo
 from flows.commands.gate import gate
 from flows.commands.gc import gc
+from flows.commands.index import index
 from flows.commands.judge import judge
 from flows.commands.label import label
 from flows.commands.registry import registry
@@ -50,6 +51,7 @@ app.add_typer(gate, name="gate", rich_help_panel="Runs")
 app.add_typer(suite, name="suite", rich_help_panel="Runs")
 app.add_typer(registry, name="registry", rich_help_panel="Releases")
 app.add_typer(cache, name="cache", rich_help_panel="Runs")
+app.add_typer(index, name="index", rich_help_panel="Releases")
 app.add_typer(label, name="label", rich_help_panel="People and judge")
 app.add_typer(judge, name="judge", rich_help_panel="People and judge")
 app.add_typer(stage, name="stage", hidden=True)

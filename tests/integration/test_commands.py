@@ -67,7 +67,7 @@ def test_people_ask_compare_look_back_and_roll_back(project, double, ratchet):
     events = json.loads(ratchet("history", "--json"))
     assert (events[-1]["kind"], events[-1]["why"]) == ("rolled_back", "too short")
 
-    said = ratchet("promote", "nosuch", "--why", "x", "--override", code=2)
+    said = ratchet("promote", "nosuch", "--override", "x", code=2)
     assert "nosuch" in said
 
 

@@ -56,7 +56,7 @@ def test_a_command_and_a_flow_send_the_same_events(project, prefect_api, ratchet
         promote(release=release.label, why="by flow", override=True)
     rollback(why="by flow")
     for arguments in (
-        ("promote", second.label, "--override", "--why", "by command"),
+        ("promote", second.label, "--override", "by command"),
         ("rollback", "--why", "by command"),
     ):
         shown = ratchet(*arguments)

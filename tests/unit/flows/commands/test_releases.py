@@ -28,7 +28,7 @@ def test_a_release_goes_live_by_hand_only_with_a_reason_that_history_keeps(ratch
     assert shown.exit_code == 2
     assert "Next:" in shown.stderr
     assert ratchet("promote", two[0].digest[:12], "--override").exit_code == 2
-    moved = read(ratchet, "promote", two[0].digest[:12], "--override", "--why", "the [first] one")
+    moved = read(ratchet, "promote", two[0].digest[:12], "--override", "the [first] one")
     assert moved == {"changed": True, "champion": two[0].digest}
     [event] = [row for row in read(ratchet, "history") if row["kind"] == "promoted"]
     assert (event["why"], event["who"]) == ("the [first] one", "tester")
@@ -37,7 +37,7 @@ def test_a_release_goes_live_by_hand_only_with_a_reason_that_history_keeps(ratch
 
 def test_the_way_back_is_one_command(ratchet, two):
     for release in two:
-        ratchet("promote", release.label, "--override", "--why", "test")
+        ratchet("promote", release.label, "--override", "test")
     rows = {row["digest"]: row for row in read(ratchet, "releases")}
     assert rows[two[1].digest]["champion"]
     assert rows[two[0].digest]["previous"]
@@ -51,9 +51,7 @@ def test_the_way_back_is_one_command(ratchet, two):
 
 def test_staging_has_a_release_of_its_own_and_its_own_way_back(ratchet, two):
     for release in two:
-        moved = ratchet(
-            *("promote", release.label, "--override", "--why", "try", "--channel", "staging")
-        )
+        moved = ratchet(*("promote", release.label, "--override", "try", "--channel", "staging"))
         assert "on staging now" in moved.stdout, moved.output
     rows = {row["digest"]: row for row in read(ratchet, "releases")}
     assert rows[two[1].digest]["staging"]
@@ -104,7 +102,7 @@ def test_a_promotion_and_a_rollback_rewrite_the_tracked_file(ratchet, project, t
     project.edit("services", registry={"champion_file": "deploy/champion.yaml"})
     path = project.root / "deploy" / "champion.yaml"
     for release in two:
-        ratchet("promote", release.label, "--override", "--why", "test")
+        ratchet("promote", release.label, "--override", "test")
         assert f"digest: {release.digest}" in path.read_text()
     assert ratchet("rollback", "--why", "slower").exit_code == 0
     assert f"digest: {two[0].digest}" in path.read_text()

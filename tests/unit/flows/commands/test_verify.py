@@ -11,7 +11,7 @@ from tests.unit.flows.evaluations import registered
 def home(ratchet, workspace):
     """A registry with a champion, whose index was moved to another machine."""
     release = registered(workspace)
-    assert ratchet("promote", release.label, "--override", "--why", "first").exit_code == 0
+    assert ratchet("promote", release.label, "--override", "first").exit_code == 0
     shutil.rmtree(workspace.home.path("index"))
     return workspace.home
 
