@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -124,11 +124,17 @@ def save_reading(
 
 
 def _row(key: Key, unit: UnitReading) -> list[Any]:
-    return [*key, unit.stamp, unit.is_settled, [list(astuple(item)) for item in unit.items]]
+    return [*key, unit.stamp, unit.is_settled, [_item(item) for item in unit.items]]
+
+
+def _item(item: Found | Problem) -> list[Any]:
+    if isinstance(item, Found):
+        return [item.doc_id, item.digest, item.text_digest]
+    return [item.source, item.name, item.reason, item.detail, item.is_kept]
 
 
 def _parse(row: list[Any]) -> tuple[Key, UnitReading]:
     source, name, stamp, settled, items = row
-    # A problem has four fields, a document three.
+    # A problem has five fields, a document three.
     found = [Found(*item) if len(item) == 3 else Problem(*item) for item in items]
     return (source, name), UnitReading(stamp, settled, found)
