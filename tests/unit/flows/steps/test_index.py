@@ -14,6 +14,7 @@ from flows.steps.index import (
 )
 from flows.workspace import open_workspace
 from tasks.errors import ConfigError, CorruptArtifact, SetupError
+from tests.embedders import HashingEmbedder
 
 
 def silent(stage: str, done: int, total: int) -> None:
