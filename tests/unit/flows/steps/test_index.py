@@ -137,6 +137,7 @@ def test_a_release_finds_only_what_passes_its_filters(project, release):
     wanted = wanted_release(workspace, release.corpus_digest)
     assert wanted.differences(release) == ("retrieval",)
     embedder = HashingEmbedder()
+    embedder.digest = release.embedding_digest
     assert open_release(workspace, wanted, embedder, silent).search(["apples"], top_k=3) == [[]]
     (hits,) = open_release(workspace, release, embedder, silent).search(["apples"], top_k=3)
     assert hits[0].doc_id.endswith("apples.md")
