@@ -8,15 +8,11 @@ from importlib import import_module
 from pathlib import Path
 
 BENCHMARKS = {
-    "P4": (
-        "benchmarks.embedding_speed",
-        "embedding backends, speed and quality: DATA=a BEIR directory",
-    ),
+    "P3": ("benchmarks.reindex_deletes", "upserts and deletes on a million vectors, then queries"),
+    "P4": ("benchmarks.embedding_speed", "embedding backends and what they find: DATA=directory"),
     "P8": ("benchmarks.gate_speed", "seconds a decision takes, beside scipy and the peers"),
-    "S1": (
-        "benchmarks.retrieval_quality",
-        "SciFact by meaning, words and both: DATA=its directory",
-    ),
+    "P14": ("benchmarks.reindex_sizes", "what a night costs as the corpus grows"),
+    "S1": ("benchmarks.retrieval_quality", "SciFact by meaning, by words, by both: DATA=directory"),
     "E1": ("benchmarks.error_rates", "how often each gate promotes what is no better"),
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),
 }

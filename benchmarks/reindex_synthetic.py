@@ -17,7 +17,7 @@ from tasks.index.embed import Vectors
 DIMENSIONS = 384
 _CLUSTERS = 2_000
 _NOISES = 50_021
-_SPREAD = 0.9
+_SPREAD = 0.6
 
 
 class SyntheticEmbedder:
@@ -38,6 +38,8 @@ class SyntheticEmbedder:
     ) -> Vectors:
         """Shape (texts, 384)."""
         self.embedded += len(texts)
+        if progress is not None:
+            progress(len(texts), len(texts))
         return self.vectors(np.array([int(text.rsplit("\n", 1)[-1]) for text in texts]))
 
     def vectors(self, numbers: np.ndarray) -> Vectors:

@@ -8,6 +8,7 @@ from flows.commands import ask, releases, runs, servers
 from flows.commands.demo import demo
 from flows.commands.gate import gate
 from flows.commands.gc import gc
+from flows.commands.index import index
 from flows.commands.judge import judge
 from flows.commands.label import label
 from flows.commands.show import diff, show
@@ -45,6 +46,7 @@ for _panel, _commands in _PANELS.items():
         app.command(rich_help_panel=_panel)(_command)
 app.add_typer(gate, name="gate", rich_help_panel="Runs")
 app.add_typer(suite, name="suite", rich_help_panel="Runs")
+app.add_typer(index, name="index", rich_help_panel="Releases")
 app.add_typer(label, name="label", rich_help_panel="People and judge")
 app.add_typer(judge, name="judge", rich_help_panel="People and judge")
 app.add_typer(stage, name="stage", hidden=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tasks.config import IndexKind
 from tasks.index.embed import Vectors
 from tasks.index.scan import Rows, Scores, nearest
-from tasks.index.segment import MeasuredRecall, SegmentKind, blocks
+from tasks.index.segment import MeasuredRecall, SegmentKind, blocks, release
 
 FLAT_BELOW = 100_000
 """Chunks of a version that are compared one by one."""
@@ -110,6 +110,7 @@ def build_codes(
     index, built = _trained(kind, vectors)
     for part in blocks(len(vectors), 32_768):
         index.add(vectors[part])
+        release(vectors)
     search = ApproximateSearch(kind, index, 1)
     measured = _tune(search, vectors, recall)
     if measured is None:
@@ -152,6 +153,7 @@ def _trained(kind: SegmentKind, vectors: Vectors) -> tuple[Any, dict[str, int]]:
             index = faiss.IndexIVFPQ(quantizer, dimensions, lists, codes, 8, metric)
             built["m"] = codes
         index.cp.niter = _TRAIN_ITERATIONS
+    release(vectors)
     index.train(training)
     return index, built
 
@@ -167,7 +169,7 @@ def _tune(search: ApproximateSearch, vectors: Vectors, target: float) -> Measure
     chance = np.random.default_rng(1)
     rows = np.sort(chance.choice(len(vectors), min(_QUERIES, len(vectors)), replace=False))
     queries = np.asarray(vectors[rows])
-    exact, found = nearest(queries, vectors, _K + 1)
+    exact, found = nearest(queries, vectors, _K + 1, once=True)
     # A query is one of the vectors, but mustn't be its own result.
     kept = [
         scores[at != row][:_K] for scores, at, row in zip(exact, found, rows.tolist(), strict=True)

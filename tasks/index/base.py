@@ -13,7 +13,7 @@ from tasks.corpus.snapshot import CorpusDiff
 from tasks.digest import Digest
 from tasks.index.compaction import segments_to_merge
 from tasks.index.embed import Vectors
-from tasks.index.segment import Segment, blocks
+from tasks.index.segment import Segment, blocks, release
 from tasks.index.version import SegmentUse, StoredIndex, write_tombstones
 
 
@@ -51,6 +51,7 @@ class KeptPart:
         """The vectors of the same rows in the same order."""
         for part in blocks(len(self.live)):
             yield self.segment.vectors[part][self.live[part]]
+            release(self.segment.vectors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from tasks.errors import CorruptArtifact
 from tasks.index.chunks import Keys
 from tasks.index.compaction import smallest_to_merge
 from tasks.index.embed import Vectors
-from tasks.index.segment import blocks, writing_vectors
+from tasks.index.segment import blocks, release, writing_vectors
 from tasks.store import publish, scratch_directory
 
 EMBEDDINGS = "embeddings"
@@ -84,6 +84,7 @@ class EmbeddingCache:
             at = np.flatnonzero(missing)[rows >= 0]
             vectors[at] = shard.read(rows[rows >= 0])
             missing[at] = False
+            release(shard.vectors)
             if not missing.any():
                 break
         if missing.any():
@@ -136,11 +137,10 @@ class _Shard:
     def __init__(self, directory: Path, dimensions: int) -> None:
         self.directory = directory
         self.keys: Keys = self._open("keys.npy")
-        self._vectors: Vectors = self._open("vectors.npy")
+        self.vectors: Vectors = self._open("vectors.npy")
         self._sums: NDArray[np.bytes_] = self._open("sums.npy")
         if not (
-            self._vectors.shape == (len(self.keys), dimensions)
-            and len(self._sums) == len(self.keys)
+            self.vectors.shape == (len(self.keys), dimensions) and len(self._sums) == len(self.keys)
         ):
             raise self._damaged("its files have different lengths")
 
@@ -153,7 +153,7 @@ class _Shard:
 
     def read(self, rows: NDArray[np.int64]) -> Vectors:
         """Vectors of some rows, checked."""
-        vectors = self._vectors[rows]
+        vectors = self.vectors[rows]
         if not np.array_equal(_sums(self.keys[rows], vectors), self._sums[rows]):
             raise self._damaged("a vector isn't the one that was written")
         return vectors

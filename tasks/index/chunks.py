@@ -123,10 +123,13 @@ class ChunkTable:
             by_batch.setdefault(bisect_right(self._ends, row), []).append(row)
         found: dict[int, dict[str, Any]] = {}
         for number, rows in by_batch.items():
-            batch = self._batches[number].select(list(columns))
+            batch = self._batches[number]
             start = self._ends[number] - batch.num_rows
-            taken = batch.take([row - start for row in rows]).to_pylist()
-            found.update(zip(rows, taken, strict=True))
+            read = [(name, batch.column(name)) for name in columns]
+            # A few rows of each batch: value by value is faster than Arrow's `take`.
+            found.update(
+                {row: {name: column[row - start].as_py() for name, column in read} for row in rows}
+            )
         return [found[row] for row in wanted]
 
     def keys(self) -> Keys:

@@ -9,8 +9,8 @@ from pathlib import Path
 from tasks.errors import SetupError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_CODES_SHARE = 0.35
-"""Of the vectors' bytes: what one byte a dimension, ids and links take at most."""
+_CODE_BYTES = 320
+"""Of a row in a FAISS file beside a byte a dimension: ids, and the links of a graph."""
 _DOCUMENT_BYTES = 160
 _KEY_BYTES = 48
 _RESERVE = 16_000_000
@@ -33,7 +33,7 @@ def needed_bytes(*, rows: int, dimensions: int, embedded: int, documents: int) -
         documents: of the corpus, each with its digest.
     """
     vector = 4 * dimensions
-    segment = int(rows * vector * (1 + _CODES_SHARE))
+    segment = rows * (vector + dimensions + _CODE_BYTES)
     return segment + embedded * (vector + _KEY_BYTES) + documents * _DOCUMENT_BYTES + _RESERVE
 
 

@@ -73,11 +73,18 @@ def fill_cache(
             embedded_text(row["title"], row["text"])
             for row in table.rows(wanted.tolist(), ("title", "text"))
         ]
-        vectors = embedder.encode(texts)
+        vectors = embedder.encode(texts, progress=_from(progress, part.start, len(rows)))
         check_lengths(vectors)
         cache.put(keys[wanted], vectors)
         if announce is not None and part.start == 0 and part.stop < len(rows):
             rate = (time.monotonic() - began) / part.stop
             announce(replace(plan, seconds=rate * (len(rows) - part.stop)))
-        if progress is not None:
-            progress(part.stop, len(rows))
+
+
+def _from(
+    progress: Callable[[int, int], None] | None, start: int, total: int
+) -> Callable[[int, int], None] | None:
+    """Count the texts of a batch on from those before it."""
+    if progress is None:
+        return None
+    return lambda done, _: progress(start + done, total)

@@ -1,5 +1,6 @@
 """Chunks and vectors in a scratch directory -> a segment that was checked, under its name."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -52,5 +53,8 @@ def finish_segment(
     write_manifest(scratch, manifest)
     check_segment(Segment(scratch, manifest))
     (room / SEGMENTS).mkdir(exist_ok=True)
-    publish(scratch, room / SEGMENTS / manifest.digest)
+    final = room / SEGMENTS / manifest.digest
+    publish(scratch, final)
+    # It may have been there already, unused for long and about to be removed.
+    os.utime(final)
     return load_segment(room, manifest.digest)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.index.embed import Vectors
+from tasks.index.segment import release
 
 Scores = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -13,7 +14,12 @@ _BLOCK_SCORES = 8_000_000
 
 
 def nearest(
-    queries: Vectors, vectors: Vectors, k: int, *, live: NDArray[np.bool_] | None = None
+    queries: Vectors,
+    vectors: Vectors,
+    k: int,
+    *,
+    live: NDArray[np.bool_] | None = None,
+    once: bool = False,
 ) -> tuple[Scores, Rows]:
     """The `k` rows with the largest inner product with each query.
 
@@ -25,6 +31,7 @@ def nearest(
         vectors: shape (rows, dimensions).
         k: at most the number of live rows.
         live: shape (rows,): which rows may be found; None: all.
+        once: whether nothing else will read the vectors soon, so that their pages can go.
 
     Returns:
         Scores and rows, each of shape (queries, k), best first.
@@ -35,6 +42,8 @@ def nearest(
     for start in range(0, len(vectors), size):
         block = vectors[start : start + size]
         scores = queries @ block.T
+        if once:
+            release(vectors)
         if live is not None:
             scores[:, ~live[start : start + size]] = -np.inf
         found = np.broadcast_to(np.arange(start, start + len(block)), scores.shape)

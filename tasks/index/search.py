@@ -98,29 +98,31 @@ class Index:
         """`search` for questions that are embedded already, shape (queries, dimensions)."""
         if not self._parts:
             return [[] for _ in vectors]
-        hits = [_with_ties(found, top_k) for found in self._nearest(vectors, top_k)]
-        return read_ranked(self.stored, hits, top_k=top_k)
+        return read_ranked(self.stored, self._nearest(vectors, top_k), top_k=top_k)
 
     def _nearest(self, vectors: Vectors, top_k: int) -> list[list[Hit]]:
-        """At least the best `top_k` of all segments for each query, and all that equal the last.
+        """The best `top_k` of all segments for each query, and all that equal the last of them.
 
         A segment is asked for more as long as one that it hasn't given could be among the best.
         """
         tolerance = 2 * vectors.shape[1] * float(np.finfo(np.float32).eps)
         searches = [_PartSearch(part, vectors, top_k + _SLACK) for part in self._parts]
-        while True:
-            worst = [
-                _kth([search.scores[query] for search in searches], top_k)
-                for query in range(len(vectors))
-            ]
-            limit = np.array(worst) - tolerance
-            if not [search for search in searches if search.extend(limit)]:
-                break
+        asked = True
+        while asked:
+            worst = np.array(
+                [
+                    _kth([search.scores[query] for search in searches], top_k)
+                    for query in range(len(vectors))
+                ]
+            )
+            asked = sum(search.extend(worst - tolerance) for search in searches) > 0
         return [
             [
-                Hit(search.part.number, int(row), float(score))
+                Hit(
+                    search.part.number, int(search.rows[query][at]), float(search.scores[query][at])
+                )
                 for search in searches
-                for row, score in zip(search.rows[query], search.scores[query], strict=True)
+                for at in np.flatnonzero(search.scores[query] >= worst[query])
             ]
             for query in range(len(vectors))
         ]
@@ -188,12 +190,6 @@ def _kth(scores: list[NDArray[np.float64]], k: int) -> float:
     if len(together) < k:
         return -np.inf
     return float(np.partition(together, -k)[-k])
-
-
-def _with_ties(hits: list[Hit], top_k: int) -> list[Hit]:
-    """Drop what can't be among the best, whatever its chunk id."""
-    limit = _kth([np.array([hit.score for hit in hits])], top_k)
-    return [hit for hit in hits if hit.score >= limit]
 
 
 def read_ranked(

@@ -1,5 +1,6 @@
 """An immutable segment: some chunks, their vectors, and how they are searched."""
 
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from tasks.config import Settings
@@ -211,6 +213,19 @@ def writing_vectors(path: Path, dimensions: int) -> Iterator[VectorWriter]:
         yield writer
     finally:
         writer.close()
+
+
+def release(vectors: NDArray[Any]) -> None:
+    """Let go of the pages of a memory-mapped array; they are read again when they are needed.
+
+    They count as this process's memory although the system could take them back at any time, and
+    a build passes over every vector of a segment several times.
+    """
+    base: object = vectors
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def blocks(rows: int, size: int = BATCH) -> Iterator[slice]:

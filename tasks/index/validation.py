@@ -5,7 +5,7 @@ import numpy as np
 from tasks.errors import Terminal
 from tasks.index.embed import Vectors
 from tasks.index.scan import nearest
-from tasks.index.segment import Segment, blocks
+from tasks.index.segment import Segment, blocks, release
 
 _SAMPLE = 32
 _TOLERANCE = 1e-3
@@ -27,8 +27,9 @@ def check_segment(segment: Segment) -> None:
         )
     for part in blocks(len(vectors)):
         check_lengths(vectors[part], first=part.start)
+        release(vectors)
     sample = np.linspace(0, len(vectors) - 1, min(_SAMPLE, len(vectors)), dtype=np.int64)
-    scores, _ = nearest(vectors[sample], vectors, 1)
+    scores, _ = nearest(vectors[sample], vectors, 1, once=True)
     lost = int(np.sum(~(np.abs(scores[:, 0] - 1) <= _TOLERANCE)))
     if lost:
         raise Terminal(

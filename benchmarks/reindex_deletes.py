@@ -1,0 +1,174 @@
+"""P3: upserts and deletes on a large index, then queries, beside a rebuild and beside faiss alone.
+
+One percent of the passages say something new and one percent are gone. Own: the next index
+version, with its text, digests, tombstones and checks, on disk. Rebuild: the same version from
+nothing, every vector taken from the cache, so that no model is timed. Peer: faiss on the same kind
+of index, which removes and adds rows in memory and writes the file; it stores no text and checks
+nothing. The limit is faiss adding the new rows and nothing else.
+
+    python -m benchmarks.reindex_deletes [ROWS] [DIRECTORY]
+"""
+
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.harness import Result, save, show, versions
+from benchmarks.reindex_synthetic import SyntheticCorpus, SyntheticEmbedder
+from tasks.config import Chunking
+from tasks.corpus.snapshot import CorpusSnapshot
+from tasks.index.build import BuildReport, build_index
+from tasks.index.embed import Vectors
+from tasks.index.scan import nearest
+from tasks.index.search import Index, open_index
+from tasks.index.segment import FAISS
+from tasks.index.version import open_version
+
+ROWS, SHARE, QUERIES, K = 1_000_000, 0.01, 500, 10
+GOAL = "20 x as fast as a rebuild, recall@10 within .005 of it, query p95 at most 1.15 x its"
+
+
+def main(rows: int = ROWS, directory: Path | None = None) -> bool:
+    """Run the benchmark; whether its goal was met."""
+    room = Path(tempfile.mkdtemp(dir=directory, prefix="ratchet-p3-"))
+    try:
+        return _run(rows, room)
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _run(rows: int, room: Path) -> bool:
+    model = SyntheticEmbedder()
+    above = psutil.Process().memory_info().rss / 2**20
+    changes = int(rows * SHARE)
+    before = SyntheticCorpus.of(rows)
+    after = before.changed(upserts=changes, deletes=changes)
+    first, first_s = _timed(lambda: build(before, model, room, None))
+    memory = _resident_mb() - above
+    own, own_s = _timed(lambda: build(after, model, room, first.directory))
+    queries = model.vectors(np.random.default_rng(1).integers(rows, size=QUERIES))
+    live = model.vectors(after.numbers[after.numbers >= 0])
+    exact, _ = nearest(queries, live, K)
+    own_recall, own_p95 = _searched(open_index(own.directory, model), queries, exact)
+    faiss_s, add_s = _faiss(first.directory, own.directory, room, changes)
+    shutil.rmtree(own.directory)
+    fresh, fresh_s = _timed(lambda: build(after, model, room, None))
+    fresh_recall, fresh_p95 = _searched(open_index(fresh.directory, model), queries, exact)
+    ratios = {
+        "rebuild": fresh_s / own_s,
+        "faiss remove_ids + add": faiss_s / own_s,
+        "query p95": own_p95 / fresh_p95,
+        "recall difference": own_recall - fresh_recall,
+    }
+    result = Result(
+        id="P3",
+        work=f"{changes:,} upserts, {changes:,} deletes on {rows:,} x {model.dimensions} vectors",
+        own={
+            "seconds": own_s,
+            "first_build_s": first_s,
+            "resident_mb_above_the_model": memory,
+            "recall@10": own_recall,
+            "query_p95_ms": own_p95,
+            "written": own.written,
+        },
+        peers={
+            "rebuild": {"seconds": fresh_s, "recall@10": fresh_recall, "query_p95_ms": fresh_p95},
+            "faiss remove_ids + add": {"seconds": faiss_s},
+        },
+        limit={"faiss add": {"seconds": add_s}},
+        ratios=ratios,
+        goal=GOAL,
+        met=ratios["rebuild"] >= 20
+        and abs(ratios["recall difference"]) <= 0.005
+        and ratios["query p95"] <= 1.15,
+        versions=versions("faiss-cpu", "numpy", "pyarrow"),
+    )
+    show(
+        result,
+        [
+            _row("ratchet, next version", own_s, own_recall, own_p95),
+            _row("rebuild, nothing embedded", fresh_s, fresh_recall, fresh_p95),
+            _row("faiss remove_ids + add", faiss_s),
+            _row("limit: faiss add", add_s),
+        ],
+    )
+    print(f"First build {first_s:.0f} s, {memory:,.0f} MB resident above the model.")
+    save(result)
+    return result.met
+
+
+def build(
+    corpus: SyntheticCorpus, model: SyntheticEmbedder, room: Path, previous: Path | None
+) -> BuildReport:
+    """Build a version of a synthetic corpus."""
+    # It has what a build reads of a snapshot, without a million documents in memory.
+    snapshot: Any = corpus
+    given: CorpusSnapshot = snapshot
+    return build_index(given, Chunking(), model, room=room, previous=previous)
+
+
+def _timed(work: Callable[[], BuildReport]) -> tuple[BuildReport, float]:
+    began = time.perf_counter()
+    return work(), time.perf_counter() - began
+
+
+def _searched(index: Index, queries: Vectors, exact: Any) -> tuple[float, float]:
+    """Recall by score, as equal vectors stand for each other, and the 95th percentile in ms."""
+    for query in queries[:20]:
+        index.search_vectors(query[None], top_k=K)
+    times, shares = [], []
+    for query, best in zip(queries, exact, strict=True):
+        began = time.perf_counter()
+        (hits,) = index.search_vectors(query[None], top_k=K)
+        times.append(time.perf_counter() - began)
+        shares.append(sum(hit.score >= best[-1] - 1e-6 for hit in hits) / K)
+    return float(np.mean(shares)), float(np.percentile(times, 95)) * 1000
+
+
+def _faiss(first: Path, own: Path, room: Path, changes: int) -> tuple[float, float]:
+    """Seconds of removing and adding with a file written, and of adding alone."""
+    import faiss as untyped
+
+    faiss: Any = untyped
+    base, new = open_version(first).segments[0], open_version(own).segments[-1]
+    if base.manifest.kind == "flat":
+        index = faiss.IndexFlatIP(base.manifest.dimensions)
+        index.add(np.asarray(base.vectors))
+    else:
+        index = faiss.read_index(str(base.directory / FAISS))
+    vectors = np.asarray(new.vectors)
+    gone = np.random.default_rng(2).choice(len(base), 2 * changes, replace=False)
+    began = time.perf_counter()
+    index.remove_ids(faiss.IDSelectorBatch(gone))
+    middle = time.perf_counter()
+    index.add(vectors)
+    added = time.perf_counter()
+    faiss.write_index(index, str(room / "peer.faiss"))
+    return time.perf_counter() - began, added - middle
+
+
+def _row(name: str, seconds: float, recall: float | None = None, p95: float | None = None) -> Any:
+    return {
+        "implementation": name,
+        "seconds": f"{seconds:.2f}",
+        "recall@10": "" if recall is None else f"{recall:.4f}",
+        "query p95, ms": "" if p95 is None else f"{p95:.2f}",
+    }
+
+
+def _resident_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    size = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+    place = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    sys.exit(0 if main(size, place) else 1)

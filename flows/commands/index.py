@@ -1,0 +1,149 @@
+"""`ratchet index`: what an index version is made of, what changed, and what it finds."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+from rich.markup import escape
+
+from flows.commands.console import Json, print_json, reported, screen, table
+from flows.workspace import Workspace, open_workspace
+from tasks.digest import SHORT
+from tasks.errors import RegistryError
+from tasks.index.inspect import compare_versions, room_stats, summarise
+from tasks.index.sharing import version_directories
+from tasks.index.version import StoredIndex, open_version
+
+index = typer.Typer(no_args_is_help=True, help="Index versions, their segments and what they find.")
+
+Version = Annotated[
+    str,
+    typer.Argument(help="The start of an index's digest, or a release: a digest, label, champion."),
+]
+
+
+@index.command()
+def show(version: Version = "champion", as_json: Json = False) -> None:
+    """Show a version: its documents and chunks, its segments and how they are searched.
+
+    Example: ratchet index show champion
+    """
+    with reported():
+        stored = _open(open_workspace(), version)
+        segments = summarise(stored)
+        manifest = stored.version
+        if as_json:
+            content = manifest.model_dump(mode="json", exclude={"segments"})
+            print_json(content | {"segments": [asdict(segment) for segment in segments]})
+            return
+        screen.print(
+            f"[bold]{manifest.digest[:SHORT]}[/]  {manifest.n_documents:,} documents, "
+            f"{manifest.n_chunks:,} chunks, {escape(manifest.embedding)} "
+            f"({manifest.dimensions} dimensions), {manifest.index.kind}"
+        )
+        shown = table("segment", "kind", ">chunks", ">deleted", ">recall", ">size")
+        for segment in segments:
+            recall = "exact" if segment.recall is None else f"{segment.recall:.3f}"
+            counts = f"{segment.chunks:,}", f"{segment.deleted:,}"
+            size = decimal(segment.bytes)
+            shown.add_row(segment.digest[:SHORT], segment.kind, *counts, recall, size)
+        screen.print(shown)
+
+
+@index.command()
+def diff(old: Version, new: Version = "champion", as_json: Json = False) -> None:
+    """Show which documents and chunks differ between two versions, and what they share.
+
+    Example: ratchet index diff previous champion
+    """
+    with reported():
+        workspace = open_workspace()
+        found = compare_versions(_open(workspace, old), _open(workspace, new))
+        if as_json:
+            print_json(found)
+            return
+        documents = found.documents
+        shown = table("documents", ">number", "the first of them")
+        for word in ("added", "changed", "removed"):
+            names = getattr(documents, word)
+            shown.add_row(word, f"{len(names):,}", escape(", ".join(names[:3])))
+        screen.print(shown)
+        screen.print(
+            f"Chunks: {found.chunks_added:,} added, {found.chunks_removed:,} removed, "
+            f"{found.chunks_shared:,} the same.\n"
+            f"Segments: {decimal(found.bytes_shared)} shared, {decimal(found.bytes_added)} new."
+        )
+
+
+@index.command()
+def search(
+    question: Annotated[str, typer.Argument(help="What to look for.")],
+    version: Annotated[str, typer.Option("--index", help="As in `index show`.")] = "champion",
+    top_k: Annotated[int, typer.Option(min=1, help="Passages.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Find passages without answering anything.
+
+    Example: ratchet index search "how long do apples keep" --top-k 3
+    """
+    with reported():
+        workspace = open_workspace()
+        stored = _open(workspace, version)
+        # The model's libraries take seconds: not before the version is known to be there.
+        from flows.show import terminal_progress
+        from flows.steps.index import open_embedder
+        from tasks.index.search import open_index
+
+        with terminal_progress() as progress:
+            embedder = open_embedder(workspace, stored.version.embedding, progress)
+            (hits,) = open_index(stored.directory, embedder).search([question], top_k=top_k)
+        if as_json:
+            print_json([asdict(hit) for hit in hits])
+            return
+        shown = table(">rank", ">score", "document", "passage")
+        for hit in hits:
+            first = hit.text.split("\n", 1)[0][:80]
+            shown.add_row(str(hit.rank), f"{hit.score:.3f}", escape(hit.doc_id), escape(first))
+        screen.print(shown)
+
+
+@index.command()
+def stats(as_json: Json = False) -> None:
+    """Show what all versions and the embedding caches take on the disk.
+
+    Example: ratchet index stats
+    """
+    with reported():
+        found = room_stats(open_workspace().home.path("index"))
+        if as_json:
+            print_json(found)
+            return
+        screen.print(
+            f"{found.versions:,} versions of {found.segments:,} segments: "
+            f"{decimal(found.segment_bytes)}; without sharing they would take "
+            f"{decimal(found.bytes_without_sharing)}.\n"
+            f"Embedding cache: {sum(found.cached_texts.values()):,} texts of "
+            f"{len(found.cached_texts)} model(s), {decimal(found.cache_bytes)}."
+        )
+
+
+def _open(workspace: Workspace, name: str) -> StoredIndex:
+    """A version by the start of its digest, else that of a release."""
+    room = workspace.home.path("index")
+    found = [path for path in version_directories(room) if path.name.startswith(name.lower())]
+    if len(found) == 1:
+        return open_version(found[0])
+    return open_version(_of_release(workspace, room, name))
+
+
+def _of_release(workspace: Workspace, room: Path, name: str) -> Path:
+    with workspace.registry(repair=False) as registry:
+        directory = room / registry.release(name).index_digest
+    if not directory.is_dir():
+        raise RegistryError(
+            f"The index {directory.name[:SHORT]} of {name!r} isn't on this machine.",
+            next_step="Build it with: ratchet reindex",
+        )
+    return directory

@@ -1,0 +1,99 @@
+import json
+
+import pytest
+
+from flows.steps.index import snapshot_corpus, wanted_release
+from flows.workspace import open_workspace
+from tasks.corpus.snapshot import load_snapshot
+from tasks.index.build import build_index
+from tests.embedders import HashingEmbedder
+from tests.unit.flows.conftest import publish, silent
+
+
+@pytest.fixture
+def two(project, release):
+    """A second version from the first one: a document is new, one changed, one gone."""
+    project.note("dates")
+    project.note("apples", "Keep apples warm.\n")
+    (project.root / "data" / "notes" / "bread.md").unlink()
+    workspace = open_workspace()
+    snapshot = snapshot_corpus(workspace, silent)
+    wanted = wanted_release(workspace, snapshot.digest)
+    model = HashingEmbedder()
+    model.digest = wanted.embedding_digest
+    room = workspace.home.room("index")
+    build_index(
+        load_snapshot(snapshot.directory),
+        wanted.chunking,
+        model,
+        room=room,
+        previous=room / release.index_digest,
+    )
+    with workspace.registry() as registry:
+        registry.register(wanted, who="tester")
+    return release, wanted
+
+
+def test_a_version_is_shown_by_its_digest_and_by_its_release(ratchet, release):
+    for name in (release.index_digest[:8], release.digest[:8]):
+        shown = ratchet("index", "show", name)
+        assert shown.exit_code == 0, shown.output
+        assert "3 documents, 3 chunks" in shown.stdout
+        assert "exact" in shown.stdout
+    found = json.loads(ratchet("index", "show", release.digest[:8], "--json").stdout)
+    assert found["digest"] == release.index_digest
+    assert [segment["chunks"] for segment in found["segments"]] == [3]
+
+
+def test_two_versions_are_compared_by_documents_and_by_texts(ratchet, two):
+    old, new = (release.digest[:8] for release in two)
+    found = json.loads(ratchet("index", "diff", old, new, "--json").stdout)
+    assert found["documents"] == {
+        "added": ["notes/dates.md"],
+        "changed": ["notes/apples.md"],
+        "removed": ["notes/bread.md"],
+    }
+    counts = [found[f"chunks_{name}"] for name in ("added", "removed", "shared")]
+    assert counts == [2, 2, 1]
+    shown = ratchet("index", "diff", old, new)
+    assert "2 added, 2 removed, 1 the same" in shown.stdout
+
+
+def test_what_everything_takes_is_counted_once(ratchet, two):
+    found = json.loads(ratchet("index", "stats", "--json").stdout)
+    assert found["versions"] == 2
+    assert list(found["cached_texts"].values()) == [5]
+    assert found["segment_bytes"] <= found["bytes_without_sharing"]
+    assert "5 texts of 1 model(s)" in ratchet("index", "stats").stdout
+
+
+def test_a_version_that_is_not_there_is_named(ratchet, workspace):
+    missing = ratchet("index", "show", "0123456789ab")
+    assert missing.exit_code == 2
+    gone = publish(workspace)
+    directory = workspace.home.path("index", gone.index_digest)
+    directory.rename(directory.with_name("." + directory.name))
+    assert "ratchet reindex" in ratchet("index", "show", gone.digest[:8]).stderr
+
+
+def test_searching_wants_the_model_of_the_version(ratchet, project, release):
+    project.edit(
+        "models",
+        embeddings={
+            "all-minilm-l6-v2": {
+                "sources": [{"kind": "path", "path": str(project.root / "no-model")}],
+                "sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                "dimensions": 384,
+                "max_tokens": 256,
+            },
+            "hashing": {
+                "sources": [{"kind": "path", "path": str(project.root / "no-model")}],
+                "sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                "dimensions": 384,
+                "max_tokens": 256,
+            },
+        },
+    )
+    found = ratchet("index", "search", "apples", "--index", release.index_digest[:8])
+    assert found.exit_code == 1
+    assert "no-model" in found.stderr
