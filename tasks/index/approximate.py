@@ -138,7 +138,7 @@ def _trained(kind: SegmentKind, vectors: Vectors) -> tuple[Any, dict[str, int]]:
     lists = max(1, min(int(2 * rows**0.5), rows // 39))
     chance = np.random.default_rng(0)
     sample = chance.choice(rows, min(rows, lists * _TRAIN_PER_LIST), replace=False)
-    training = vectors[np.sort(sample)]
+    training = _rows(vectors, np.sort(sample))
     if kind == "hnsw":
         index = faiss.IndexHNSWSQ(dimensions, byte, _HNSW_LINKS, metric)
         index.hnsw.efConstruction = _HNSW_CONSTRUCTION
@@ -153,9 +153,17 @@ def _trained(kind: SegmentKind, vectors: Vectors) -> tuple[Any, dict[str, int]]:
             index = faiss.IndexIVFPQ(quantizer, dimensions, lists, codes, 8, metric)
             built["m"] = codes
         index.cp.niter = _TRAIN_ITERATIONS
-    release(vectors)
     index.train(training)
     return index, built
+
+
+def _rows(vectors: Vectors, wanted: NDArray[np.int64]) -> Vectors:
+    """Some rows, in rising order, without keeping what lies between them in memory."""
+    found = np.empty((len(wanted), vectors.shape[1]), dtype=np.float32)
+    for part in blocks(len(wanted)):
+        found[part] = vectors[wanted[part]]
+        release(vectors)
+    return found
 
 
 def _code_bytes(dimensions: int) -> int:
@@ -168,7 +176,7 @@ def _tune(search: ApproximateSearch, vectors: Vectors, target: float) -> Measure
     """Raise the effort until the recall of held-out queries is reached."""
     chance = np.random.default_rng(1)
     rows = np.sort(chance.choice(len(vectors), min(_QUERIES, len(vectors)), replace=False))
-    queries = np.asarray(vectors[rows])
+    queries = _rows(vectors, rows)
     exact, found = nearest(queries, vectors, _K + 1, once=True)
     # A query is one of the vectors, but mustn't be its own result.
     kept = [
@@ -201,5 +209,6 @@ def _share(
     """Share of the best scores that were found; equal vectors stand for each other."""
     if not len(rows):
         return 0.0
-    scores = np.sort(vectors[np.sort(rows)] @ query)[::-1]
+    # In blocks, although they are few: the system maps what lies around each row too.
+    scores = np.sort(_rows(vectors, np.sort(rows)) @ query)[::-1]
     return min(1.0, float(np.sum(scores[: len(best)] >= best[-1] - _TIE)) / len(best))

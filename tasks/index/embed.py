@@ -26,8 +26,8 @@ _REPORT_EVERY = 512
 _WINDOW = 4096
 """Texts that are tokenised and sorted together; more of them would need more memory."""
 _CPU_TOKENS, _GPU_TOKENS = 2048, 65_536
-_POOL_FROM = 2_000
-"""Fewer texts are embedded before a pool of processes has started."""
+_POOL_FROM = 256
+"""Fewer texts, such as questions, aren't worth sending to other processes."""
 
 
 class Embedder(Protocol):
@@ -177,7 +177,7 @@ class SentenceEmbedder:
 
     def _pool(self, texts: Sequence[str]) -> Iterator[tuple[list[int], Vectors]]:
         backend: Any = self._backend
-        yield from backend.pooled(texts, self._settings.devices, step=_WINDOW)
+        yield list(range(len(texts))), backend.pooled(texts, self._settings.devices)
 
     @cached_property
     def _counter(self) -> Any:

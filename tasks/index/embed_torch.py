@@ -1,6 +1,7 @@
 """Token ids -> vectors with PyTorch, on the processor or on GPUs."""
 
 import warnings
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ class TorchBackend:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._pool: Any = None
 
     def vectors(self, tokens: Tokens) -> NDArray[np.float32]:
         """One vector a text, not yet of length 1."""
@@ -32,25 +34,18 @@ class TorchBackend:
             )
         return found
 
-    def pooled(
-        self, texts: Sequence[str], devices: Sequence[str], *, step: int
-    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def pooled(self, texts: Sequence[str], devices: Sequence[str]) -> NDArray[np.float32]:
         """Embed in a process for each device, by sentence-transformers' own pool.
 
-        Yields:
-            Which texts, and their vectors, `step` texts at a time.
+        The processes start at the first call, and end with this object or this process.
         """
-        pool = self._model.start_multi_process_pool(list(devices))
-        try:
-            for start in range(0, len(texts), step):
-                part = list(texts[start : start + step])
-                found = self._model.encode(
-                    part, pool=pool, show_progress_bar=False, convert_to_numpy=True
-                )
-                rows = list(range(start, start + len(part)))
-                yield rows, np.asarray(found, dtype=np.float32)
-        finally:
-            self._model.stop_multi_process_pool(pool)
+        if self._pool is None:
+            self._pool = self._model.start_multi_process_pool(list(devices))
+            weakref.finalize(self, type(self._model).stop_multi_process_pool, self._pool)
+        found = self._model.encode(
+            list(texts), pool=self._pool, show_progress_bar=False, convert_to_numpy=True
+        )
+        return np.asarray(found, dtype=np.float32)
 
 
 def load_torch(directory: Path, *, dtype: str, device: str, max_tokens: int) -> TorchBackend:

@@ -96,10 +96,11 @@ def test_vectors_are_those_of_sentence_transformers_itself(weights: Path):
 
 
 def test_several_devices_are_a_process_each_and_give_the_same_vectors(weights: Path):
-    texts = [f"note {number % 40}" for number in range(2_000)]
+    texts = [f"note {number % 40}" for number in range(400)]
     alone = embedder(weights, dtype="bfloat16").encode(texts[:40])
-    pooled = embedder(weights, dtype="bfloat16", devices=("cpu", "cpu")).encode(texts)
-    assert np.sum(np.tile(alone, (50, 1)) * pooled, axis=1).min() > 0.999
+    several = embedder(weights, dtype="bfloat16", devices=("cpu", "cpu"))
+    for _ in range(2):
+        assert np.sum(np.tile(alone, (10, 1)) * several.encode(texts), axis=1).min() > 0.999
 
 
 def test_a_conversion_that_was_cut_off_is_made_again(weights: Path, tmp_path: Path):

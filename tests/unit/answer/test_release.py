@@ -34,6 +34,25 @@ def test_names_of_files_are_no_part_of_the_digest(prompt, embedding):
     assert same.label == f"{prompt}@{release.digest[:12]}"
 
 
+def test_a_reranker_is_part_of_the_retrieval_and_goes_with_it():
+    reranked = change(
+        make_release(),
+        retrieval=Retrieval(rerank="small").model_dump(),
+        reranker_digest=text_digest("weights"),
+    )
+    other = change(reranked, reranker_digest=text_digest("other weights"))
+    assert other.digest != reranked.digest
+    assert other.differences(reranked) == ("retrieval",)
+    assert make_release().with_part("retrieval", other) == other
+
+
+def test_a_parameter_that_the_kind_of_retrieval_does_not_use_makes_no_other_release():
+    dense = make_release()
+    same = change(dense, retrieval=dense.retrieval.model_copy(update={"rrf_k": 9}).model_dump())
+    assert same.digest == dense.digest
+    assert same.differences(dense) == ()
+
+
 def test_a_price_is_no_part_of_the_digest():
     settings = GeneratorModel(format="endpoint", context_length=2048, price=Price(machine_hour=1))
     dearer = settings.model_copy(update={"price": Price(machine_hour=9)})

@@ -14,6 +14,7 @@ from tasks.errors import CorruptArtifact
 from tasks.index.build import build_index
 from tasks.index.lexical import K1, B, Bm25, LexicalIndex, open_lexical
 from tasks.index.postings import LEXICAL, Postings, count_words, words_of, write_postings
+from tasks.index.sharing import unused_parts
 from tasks.index.version import open_version
 from tests.embedders import HashingEmbedder
 
@@ -128,3 +129,14 @@ def test_one_changed_byte_is_noticed_at_opening(tmp_path: Path, name: str):
     path.write_bytes(data)
     with pytest.raises(CorruptArtifact, match="words of the index segment"):
         lexical(directory)
+
+
+def test_the_words_of_a_segment_go_when_no_version_uses_it(tmp_path: Path):
+    directory = build(tmp_path, TEXTS)
+    lexical(directory)
+    (segment,) = (path.name for path in (tmp_path / LEXICAL).glob("[!.]*"))
+    assert list(unused_parts(tmp_path, leaving=set())) == []
+    gone = {
+        path.parent.name: path.name for path in unused_parts(tmp_path, leaving={directory.name})
+    }
+    assert gone[LEXICAL] == segment

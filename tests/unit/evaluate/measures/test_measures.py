@@ -41,6 +41,10 @@ def test_measures_of_gold_and_reference_leave_out_cases_without_an_answer() -> N
         "answer_relevancy",
         "context_precision",
         "context_recall",
+        "native_faithfulness",
+        "native_answer_relevancy",
+        "native_context_precision",
+        "native_context_recall",
     }
     assert all(measure(name).applies(case()) for name in MEASURES)
 

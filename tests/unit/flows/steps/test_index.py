@@ -5,9 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from flows.steps.index import ensure_index, open_embedder, snapshot_corpus, wanted_release
+from flows.steps.index import (
+    ensure_index,
+    open_embedder,
+    open_release,
+    snapshot_corpus,
+    wanted_release,
+)
 from flows.workspace import open_workspace
 from tasks.errors import ConfigError, CorruptArtifact, SetupError
+from tests.embedders import HashingEmbedder
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -122,3 +129,55 @@ def test_an_index_whose_manifest_was_changed_is_refused_by_name(workspace, relea
     with pytest.raises(CorruptArtifact, match=release.index_digest[:12]):
         ensure_index(workspace, release, silent)
     assert replace(snapshot_corpus(workspace, silent)).documents == 3
+
+
+def test_a_release_finds_only_what_passes_its_filters(project, release):
+    project.edit("release", retrieval={"kind": "hybrid", "filters": {"source": ["elsewhere"]}})
+    workspace = open_workspace()
+    wanted = wanted_release(workspace, release.corpus_digest)
+    assert wanted.differences(release) == ("retrieval",)
+    embedder = HashingEmbedder()
+    embedder.digest = release.embedding_digest
+    assert open_release(workspace, wanted, embedder, silent).search(["apples"], top_k=3) == [[]]
+    (hits,) = open_release(workspace, release, embedder, silent).search(["apples"], top_k=3)
+    assert hits[0].doc_id.endswith("apples.md")
+
+
+def test_a_reranker_that_is_not_in_the_settings_is_an_error_that_lists_them(project):
+    project.edit("release", retrieval={"rerank": "unknown"})
+    with pytest.raises(ConfigError, match=r"no 'unknown' under 'rerankers'; it has \[\]"):
+        open_workspace()
+
+
+def test_a_reranker_that_was_replaced_under_its_name_is_refused(project):
+    reranker = {
+        "sources": [{"kind": "path", "path": str(project.root / "no-model")}],
+        "sha256": "1" * 64,
+        "max_tokens": 512,
+    }
+    project.edit("models", rerankers={"small": reranker})
+    project.edit("release", retrieval={"rerank": "small"})
+    workspace = open_workspace()
+    wanted = wanted_release(workspace, snapshot_corpus(workspace, silent).digest)
+    assert wanted.reranker_digest is not None
+    other = wanted.model_copy(update={"reranker_digest": "2" * 64})
+    with pytest.raises(ConfigError, match="another model of that name"):
+        open_release(workspace, other, HashingEmbedder(), silent)
+    with pytest.raises(SetupError, match=r"nothing at '.*no-model'"):
+        open_release(workspace, wanted, HashingEmbedder(), silent)
+
+
+def test_a_served_embedding_model_is_asked_through_its_client(project):
+    served = {
+        "backend": "endpoint",
+        "url": "http://127.0.0.1:9/v1",
+        "served_name": "tiny",
+        "tokenizer": "tokenizer.json",
+        "dimensions": 3,
+        "max_tokens": 512,
+        "price": {"machine_hour": 1.0},
+    }
+    project.edit("models", embeddings={"served": served})
+    project.edit("release", embedding="served")
+    (project.root / "tokenizer.json").write_text("{}")
+    assert open_embedder(open_workspace(), "served", silent).name == "served"
