@@ -233,6 +233,7 @@ async def _evaluate(
         for door in {id(each): each for each in (client, judge)}.values():
             await check_canary(workspace, door, warn)
         provenance = read_provenance(workspace.project.root)
+        server = await describe_server(workspace, client)
         return await together(
             [
                 evaluate(
@@ -247,11 +248,28 @@ async def _evaluate(
                         toxicity=settings.toxicity,
                     ),
                     provenance=provenance,
+                    server=server,
                     progress=_share(progress, plan, plans),
                 )
                 for plan, index in zip(plans, indexes, strict=True)
             ]
         )
+
+
+async def describe_server(workspace: Workspace, door: ModelClient) -> dict[str, str]:
+    """What a repetition needs to know of the server beside the model's flags.
+
+    Of the environment only vLLM's own variables, and none that may hold a secret.
+    """
+    service = workspace.project.services.vllm
+    version = await door.server_version()
+    own = service.endpoint is None
+    variables = {
+        name: value
+        for name, value in (service.environment if own else {}).items()
+        if name.startswith("VLLM_") and not name.endswith(("KEY", "TOKEN"))
+    }
+    return variables | ({"version": version} if version is not None else {})
 
 
 def _share(progress: Progress, plan: EvaluationPlan, plans: Sequence[EvaluationPlan]) -> Progress:
