@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flows.endpoints import open_door
+from flows.show import showing_calls
 from flows.steps.index import open_embedder
 from flows.workspace import Workspace, actor
 from registry import evaluation_content
@@ -232,6 +233,9 @@ async def _evaluate(
             )
         for door in {id(each): each for each in (client, judge)}.values():
             await check_canary(workspace, door, warn)
+        await stack.enter_async_context(showing_calls(judge, progress))
+        if judge is not client:
+            await stack.enter_async_context(showing_calls(client, progress))
         provenance = read_provenance(workspace.project.root)
         server = await describe_server(workspace, client)
         return await together(
