@@ -41,6 +41,7 @@ def replay(
                     "calls": outcome.calls,
                     "equal": outcome.equal,
                     "models": [model.model_dump(mode="json") for model in found.models],
+                    "server": found.server,
                     "first": None if first is None else _plain(first),
                 }
             )
@@ -55,6 +56,8 @@ def replay(
                     f"  {escape(model.served_name)}: temperature {model.sampling.temperature:g}, "
                     f"seed {model.sampling.seed}, server flags: {escape(flags)}"
                 )
+            for name, value in found.server.items():
+                screen.print(f"  server {escape(name)}: {escape(value)}")
             if first is not None:
                 _show(first)
         raise typer.Exit(0 if first is None else 1)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flows.endpoints import open_door
+from flows.show import showing_calls
 from flows.steps.index import open_embedder, open_release
 from flows.workspace import Workspace, actor
 from registry import evaluation_content
@@ -273,7 +274,11 @@ async def _evaluate(
             )
         for door in {id(each): each for each in (client, judge)}.values():
             await check_canary(workspace, door, warn)
+        await stack.enter_async_context(showing_calls(judge, progress))
+        if judge is not client:
+            await stack.enter_async_context(showing_calls(client, progress))
         provenance = read_provenance(workspace.project.root)
+        server = await describe_server(workspace, client)
         return await together(
             [
                 evaluate(
@@ -288,11 +293,28 @@ async def _evaluate(
                         toxicity=settings.toxicity,
                     ),
                     provenance=provenance,
+                    server=server,
                     progress=_share(progress, plan, plans),
                 )
                 for plan, index in zip(plans, indexes, strict=True)
             ]
         )
+
+
+async def describe_server(workspace: Workspace, door: ModelClient) -> dict[str, str]:
+    """What a repetition needs to know of the server beside the model's flags.
+
+    Of the environment only vLLM's own variables, and none that may hold a secret.
+    """
+    service = workspace.project.services.vllm
+    version = await door.server_version()
+    own = service.endpoint is None
+    variables = {
+        name: value
+        for name, value in (service.environment if own else {}).items()
+        if name.startswith("VLLM_") and not name.endswith(("KEY", "TOKEN"))
+    }
+    return variables | ({"version": version} if version is not None else {})
 
 
 def _share(progress: Progress, plan: EvaluationPlan, plans: Sequence[EvaluationPlan]) -> Progress:

@@ -21,6 +21,7 @@ class Replayed:
     evaluation: Digest
     release: str
     models: tuple[ModelVersion, ...]
+    server: dict[str, str]
     outcome: Replay
 
 
@@ -85,6 +86,7 @@ def replay_evaluation(
     return Replayed(
         evaluation=digest,
         release=manifest.release_label,
+        server=manifest.server,
         models=tuple(manifest.models[key] for key in sorted(manifest.models)),
         outcome=asyncio.run(work()),
     )

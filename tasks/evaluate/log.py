@@ -61,6 +61,8 @@ class EvalManifest(Settings):
     seed: int
     models: dict[Digest, ModelVersion] = Field(default_factory=dict)
     """The versions that were asked, by digest: weights, server flags and sampling."""
+    server: dict[str, str] = Field(default_factory=dict)
+    """What else decides whether the server repeats itself: its version and its environment."""
     currency: str
     costs: dict[str, CostRow]
     started_at: str

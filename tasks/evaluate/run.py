@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -141,6 +141,7 @@ async def evaluate(
     context: MeasureContext,
     provenance: Provenance,
     progress: Progress,
+    server: Mapping[str, str] | None = None,
 ) -> EvalLog:
     """Run a plan against running servers.
 
@@ -151,6 +152,7 @@ async def evaluate(
         context: the judge's door and what else measures need.
         provenance: commit and package versions, for the record.
         progress: called after each finished step.
+        server: what the record says of the server beside the model's version.
 
     Raises:
         TooManyFailures: the server seems to be gone; finished calls are kept in the cache, so the
@@ -194,6 +196,7 @@ async def evaluate(
             ),
             seed=plan.seed,
             models=models,
+            server=dict(server or {}),
             currency=client.price.currency,
             costs=_costs(meter),
             started_at=started.isoformat(timespec="seconds"),

@@ -247,6 +247,18 @@ class ModelClient:
             )
         return dict(response.json())
 
+    async def server_version(self) -> str | None:
+        """What the server calls its own version; None where it doesn't say."""
+        response = await self._get(f"{self._url.removesuffix('/v1')}/version")
+        if response is None or not response.is_success:
+            return None
+        try:
+            said = response.json()
+        except ValueError:
+            return None
+        version = said.get("version") if isinstance(said, dict) else None
+        return version if isinstance(version, str) else None
+
     async def _get(self, url: str) -> httpx.Response | None:
         """A GET beside the calls, which no limit holds back; None when nothing answers."""
         headers = {"authorization": f"Bearer {self._key}"} if self._key else {}

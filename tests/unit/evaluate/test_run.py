@@ -13,7 +13,7 @@ from tasks.errors import ConfigError, SuiteError, TooManyFailures
 from tasks.evaluate.log import EvalLog, load_log, save_log
 from tasks.evaluate.measures.base import MeasureContext
 from tasks.evaluate.provenance import Provenance
-from tasks.evaluate.run import EvaluationPlan, draw, evaluate
+from tasks.evaluate.run import EvaluationPlan, draw, evaluate, together
 from tasks.evaluate.suite import Suite
 from tasks.index.search import Index
 from tasks.serve.cache import CallCache
@@ -172,6 +172,63 @@ def test_the_manifest_says_what_was_measured_with_what_and_what_it_took(plan, se
     spent = manifest.costs["answer"]
     assert spent.cost == pytest.approx((spent.input_tokens + 2 * spent.output_tokens) / 1e6)
     assert spent.cost == pytest.approx(sum(log.values("cost").values()))
+
+
+def both(plans: list[EvaluationPlan], server: OpenAIServer, index: Index) -> list[EvalLog]:
+    """Evaluate plans in one stream, one call at a time."""
+
+    async def work() -> list[EvalLog]:
+        price = Price(input_per_million=1.0, output_per_million=2.0)
+        async with ModelClient(
+            server.url, plans[0].release.model, price, cache=None, in_flight=1
+        ) as client:
+            context = MeasureContext(
+                client=client, judge=Judge(model="tiny"), judge_prompt=plans[0].judge_prompt
+            )
+            return await together(
+                [
+                    evaluate(
+                        each,
+                        index=index,
+                        client=client,
+                        context=context,
+                        provenance=PROVENANCE,
+                        progress=lambda *_: None,
+                    )
+                    for each in plans
+                ]
+            )
+
+    return asyncio.run(work())
+
+
+def test_two_releases_are_asked_side_by_side_and_each_counts_its_own_calls(
+    plan, server, index, release
+):
+    challenger = release.model_copy(update={"prompt": make_release(5).prompt})
+    plans = [plan(measures=("contains",)), plan(release=challenger, measures=("contains",))]
+    logs = both(plans, server, index)
+    cases = len(plans[0].suite.cases)
+    systems = [body["messages"][0]["content"] for body in server.requests]
+    # However far one side is, the other has been asked nearly as much.
+    for sent in range(2 * cases):
+        part = systems[: sent + 1]
+        assert abs(part.count(systems[0]) - (len(part) - part.count(systems[0]))) <= 2
+    assert [log.manifest.costs["answer"].calls for log in logs] == [cases, cases]
+    alone = [run(each, server, index) for each in plans]
+    for log, other in zip(logs, alone, strict=True):
+        assert [row for row in log.scores if row.measure == "contains"] == [
+            row for row in other.scores if row.measure == "contains"
+        ]
+
+
+def test_a_case_is_judged_before_the_next_one_is_answered(plan, server, index):
+    run(plan(), server, index, in_flight=1)
+    judged = ["response_format" in body for body in server.requests]
+    # The first cases' answers may be under way already; then they take turns.
+    assert True in judged[:4]
+    assert judged.index(True) < len(judged) // 2
+    assert False in judged[-4:]
 
 
 def test_only_the_sample_is_judged_and_everything_else_is_measured_on_all_cases(

@@ -64,3 +64,29 @@ def test_a_block_that_fails_takes_its_bars_along(monkeypatch):
 def test_where_nothing_of_known_length_was_done_prefect_is_not_asked():
     with prefect_progress("nothing") as progress:
         progress("fetching", 0, 0)
+
+
+async def test_the_calls_of_a_door_are_told_while_they_are_made(monkeypatch):
+    from benchmarks.stub.server import StubServer
+    from flows import show
+    from tasks.config import GeneratorModel, Price
+    from tasks.serve.client import ModelClient
+    from tasks.serve.version import model_version
+
+    monkeypatch.setattr(show, "SAY_EVERY_S", 0.01)
+    price = Price(currency="EUR", input_per_million=1.0, output_per_million=2.0)
+    version = model_version(
+        "stub", GeneratorModel(format="endpoint", context_length=512, price=price)
+    )
+    said: list[str] = []
+    with StubServer() as server:
+        async with ModelClient(server.url, version, price, cache=None) as door:
+            async with show.showing_calls(door, lambda *step: said.append(step[0])):
+                await door.chat([{"role": "user", "content": "a"}], purpose="answer")
+                line = show.calls_line(door, 2.0)
+            told = len(said)
+            await door.chat([{"role": "user", "content": "b"}], purpose="answer")
+    assert line.startswith("calls: 1 made, 0 cached, 0 failed, 0.5/s, ")
+    assert line.endswith("EUR")
+    assert said
+    assert len(said) == told

@@ -161,3 +161,10 @@ async def test_cached_tokens_cost_their_own_price(server: StubServer):
     assert second.cost == pytest.approx(expected)
     assert first.cost is not None
     assert second.cost < first.cost
+
+
+async def test_the_server_says_its_version_or_nothing(server: StubServer):
+    async with door(server) as client:
+        assert await client.server_version() == "0.32.0+stub"
+        client._url = f"{server.url}/none/v1"
+        assert await client.server_version() is None
