@@ -275,10 +275,10 @@ def test_a_read_only_database_is_said(past, move):
         require_refused(past, wrong)
 
 
+# A full disk of a server is known by its code: test_database.
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("move", MOVES)
 def test_a_database_that_may_not_grow_is_said(past, move):
-    if past.url is not None:
-        return  # A full disk of a server is known by its code: test_database.
 
     # What is free inside of the file is used first; a long reason is more than that.
     def limit(connection, _record):
@@ -317,10 +317,9 @@ def move_with_little_room(past, move, outcome):
     sys.exit(1)
 
 
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("move", MOVES)
 def test_a_disk_without_room_is_said(past, move):
-    if past.url is not None:
-        return  # Its server writes the files.
     before = past.state()
     outcome = FORK.SimpleQueue()
     child = FORK.Process(target=move_with_little_room, args=(past, move, outcome))
