@@ -127,7 +127,7 @@ class SmallProject:
 
 
 def make_project(
-    directory: Path, *, endpoint: str | None, models: Path, stored: Sequence[Path] = ()
+    directory: Path, *, endpoint: str | None, models: Path, stored: Sequence[tuple[Path, str]] = ()
 ) -> SmallProject:
     """Make a project.
 
@@ -135,7 +135,7 @@ def make_project(
         directory: gets `project/` and `home/`.
         endpoint: the model server's URL; None leaves the shipped models and their own vLLM.
         models: directory with fetched weights, shared.
-        stored: directories of another state directory's rooms that are taken over.
+        stored: another state directory, and a place below it that is taken over.
     """
     project = SmallProject(directory / "project", Home(directory / "home"))
     shutil.copytree(SHIPPED / "configs", project.root / "configs")
@@ -146,8 +146,8 @@ def make_project(
         (project.root / name).symlink_to(SHIPPED / name)
     project.home.root.mkdir(parents=True)
     project.home.path("models").symlink_to(models)
-    for path in stored:
-        shutil.copytree(path, project.home.path(path.parent.name, path.name))
+    for root, place in stored:
+        shutil.copytree(root / place, project.home.path(place))
     project.cases = _write_suite(project)
     project.write(NOTE, "# Pickling\n\nA pickle remembers the class of an object by its name.\n")
     _configure(project, endpoint)

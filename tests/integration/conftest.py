@@ -101,8 +101,8 @@ def models() -> Path:
 
 
 @pytest.fixture(scope="session")
-def indexed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> tuple[Path, ...]:
-    """The small project's snapshot and index, as stored directories.
+def indexed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> tuple[tuple[Path, str], ...]:
+    """The small project's snapshot and index with its parts: where they are stored.
 
     They stay beside the weights: embedding is the slowest step of all, and an index that is there
     under its digest is what this code would build.
@@ -110,6 +110,9 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> tuple[Pat
     from flows.steps.index import ensure_index, snapshot_corpus, wanted_release
     from flows.workspace import Workspace
     from tasks.config import load_project
+    from tasks.index.cache import EMBEDDINGS
+    from tasks.index.segment import SEGMENTS
+    from tasks.index.version import load_version
 
     made = make_project(
         tmp_path_factory.mktemp("indexed"), endpoint="http://127.0.0.1:9/v1", models=models
@@ -121,7 +124,14 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> tuple[Pat
     workspace = Workspace(load_project(made.root), home)
     snapshot = snapshot_corpus(workspace, _silent)
     index = ensure_index(workspace, wanted_release(workspace, snapshot.digest), _silent)
-    return snapshot.directory, home.path("index", index.digest)
+    version = load_version(home.path("index", index.digest))
+    places = [
+        f"corpus/{snapshot.digest}",
+        f"index/{index.digest}",
+        f"index/{EMBEDDINGS}/{version.embedding_digest}",
+        *(f"index/{SEGMENTS}/{use.digest}" for use in version.segments),
+    ]
+    return tuple((home.root, place) for place in places)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -139,7 +149,7 @@ def double() -> Iterator[OpenAIServer]:
 def project(
     tmp_path: Path,
     models: Path,
-    indexed: tuple[Path, ...],
+    indexed: tuple[tuple[Path, str], ...],
     double: OpenAIServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> SmallProject:
