@@ -22,7 +22,7 @@ from tasks.serve.weights import ensure_embedding
 from tasks.store import Home
 
 NAME = "all-minilm-l6-v2"
-TEXTS, BLOCK = 400, 100
+TEXTS, BLOCK = 600, 50
 GOAL, TOLERANCE = 3.0, 0.005
 DEFAULT = "sentence-transformers, defaults"
 BACKENDS = (
