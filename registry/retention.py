@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from registry.catalog import Catalog
@@ -16,7 +15,7 @@ from registry.ledger import CHANNELS, PRODUCTION, Channel, LedgerEvent
 from registry.rules import channel_of
 from tasks.digest import SHORT, Digest
 from tasks.errors import CorruptArtifact
-from tasks.evaluate.log import EvalManifest
+from tasks.evaluate.log import load_manifest
 from tasks.gate.decision import GateDecision, load_decision
 from tasks.gate.drift import load_frozen
 from tasks.index.cache import EMBEDDINGS
@@ -319,9 +318,8 @@ def _decision(directory: Path) -> GateDecision | None:
 
 def _release_of(directory: Path) -> Digest | None:
     try:
-        content = (directory / "manifest.json").read_bytes()
-        return EvalManifest.model_validate_json(content).release_digest
-    except (OSError, ValidationError):
+        return load_manifest(directory).release_digest
+    except (OSError, ValueError):
         return None
 
 

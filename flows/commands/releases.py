@@ -11,7 +11,7 @@ from flows.events import send_move
 from flows.show import terminal_progress
 from flows.workspace import Workspace, actor, open_workspace
 from registry import PRODUCTION, Channel, Move
-from tasks.errors import RatchetError
+from tasks.errors import RatchetError, ServerUnavailable
 
 Why = Annotated[str, typer.Option("--why", help="The reason that the ledger keeps.")]
 Name = Annotated[str, typer.Argument(help="The start of a digest, a label, champion or previous.")]
@@ -87,12 +87,14 @@ def _tell(workspace: Workspace, move: Move, *, as_json: bool) -> None:
 
 
 def _show_in_mlflow(workspace: Workspace) -> str | None:
-    """Move the aliases; else why not."""
+    """Move the aliases; else why not. A server that isn't there is shown all of it later."""
     from flows.steps.track import sync_registry
 
     try:
         with terminal_progress() as progress:
             sync_registry(workspace, progress)
+    except ServerUnavailable:
+        return None
     except RatchetError as error:
         return error.message
     return None

@@ -1,9 +1,9 @@
 """Everything that can't be done says so, says what to do next, and changes nothing."""
 
 import multiprocessing
+import os
 import resource
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -76,10 +76,10 @@ def past(registry, releases, home, url):
 
 def like(release):
     """A release whose digest begins as that of another one."""
-    prompts = (
-        release.prompt.model_copy(update={"name": f"answer{number}"}) for number in range(10_000)
+    others = (
+        release.model_copy(update={"retrieval": release.retrieval.model_copy(update={"top_k": k})})
+        for k in range(5, 100)
     )
-    others = (release.model_copy(update={"prompt": prompt}) for prompt in prompts)
     return next(other for other in others if other.digest[0] == release.digest[0])
 
 
@@ -313,8 +313,9 @@ def move_with_little_room(past, move, outcome):
                 registry.rollback(who="me", why="x" * 1_000_000)
         except RatchetError as error:
             outcome.put((error.message, error.next_step))
-            sys.exit(0)
-    sys.exit(1)
+    # At once: what this process would flush at its end may be output of the tests, for whose file
+    # the limit holds too.
+    os._exit(0)
 
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
@@ -325,7 +326,7 @@ def test_a_disk_without_room_is_said(past, move):
     child = FORK.Process(target=move_with_little_room, args=(past, move, outcome))
     child.start()
     child.join()
-    assert child.exitcode == 0
+    assert not outcome.empty()
     message, next_step = outcome.get()
     assert "the disk is full" in message
     assert "Make room" in next_step
