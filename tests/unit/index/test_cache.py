@@ -1,4 +1,3 @@
-import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +6,9 @@ import pytest
 from tasks.digest import text_digest
 from tasks.errors import CorruptArtifact
 from tasks.index.cache import EmbeddingCache
+from tests.processes import Child
 
 MODEL = "m" * 64
-FORK = multiprocessing.get_context("fork")
 
 
 def keys(*numbers: int) -> np.ndarray:
@@ -104,7 +103,7 @@ def write(room: Path, first: int) -> None:
 
 def test_several_processes_write_at_once(tmp_path: Path):
     # Each two write half of the texts of one another.
-    writers = [FORK.Process(target=write, args=(tmp_path, first)) for first in (0, 30, 60)]
+    writers = [Child(target=write, args=(tmp_path, first)) for first in (0, 30, 60)]
     for writer in writers:
         writer.start()
     for writer in writers:

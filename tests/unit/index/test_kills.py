@@ -1,6 +1,5 @@
 """A build that is killed anywhere: nothing half-done is seen, and nothing is embedded twice."""
 
-import multiprocessing
 import random
 import signal
 from pathlib import Path
@@ -17,9 +16,9 @@ from tasks.index.cache import EmbeddingCache
 from tasks.index.search import open_index
 from tasks.index.sharing import version_directories
 from tests.embedders import HashingEmbedder
+from tests.processes import FORK, Child
 from tests.unit.registry.test_races import die_at
 
-FORK = multiprocessing.get_context("fork")
 CHUNKING = Chunking(max_tokens=8, overlap_tokens=2)
 
 
@@ -51,7 +50,7 @@ def test_a_hundred_builds_killed_anywhere_go_on_where_they_were(tmp_path: Path):
     # After this everything is imported: importing isn't what shall be killed.
     previous = build(room, 1, first, HashingEmbedder())
     outcome = FORK.SimpleQueue()
-    child = FORK.Process(target=count_calls, args=(outcome, room, previous))
+    child = Child(target=count_calls, args=(outcome, room, previous))
     child.start()
     calls = outcome.get()
     child.join()
@@ -60,7 +59,7 @@ def test_a_hundred_builds_killed_anywhere_go_on_where_they_were(tmp_path: Path):
     for night in range(3, 103):
         # Half of the points are in the last part, where embedding is done and files get names.
         point = chance.randrange(1 if night % 2 else calls * 4 // 5, calls)
-        child = FORK.Process(
+        child = Child(
             target=die_at,
             args=(point, lambda n=night, p=previous: build(room, n, p, HashingEmbedder())),
         )

@@ -1,7 +1,6 @@
 """Promotions that meet another one, or the end of their process."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -13,8 +12,7 @@ from registry import Registry
 from registry.verify import verify_ledger
 from tasks.digest import text_digest
 from tasks.errors import PromotionConflict, RatchetError, RegistryError
-
-FORK = multiprocessing.get_context("fork")
+from tests.processes import FORK, Child
 
 
 def decide(registry, challenger, champion):
@@ -56,9 +54,7 @@ def race(url, home, start, outcomes, *promotion):
 
 def run_all(arguments, url, home):
     start, outcomes = FORK.Event(), FORK.SimpleQueue()
-    racers = [
-        FORK.Process(target=race, args=(url, home, start, outcomes, *each)) for each in arguments
-    ]
+    racers = [Child(target=race, args=(url, home, start, outcomes, *each)) for each in arguments]
     for racer in racers:
         racer.start()
     start.set()
@@ -155,7 +151,7 @@ MOVES = 40
 def test_whoever_reads_while_others_promote_sees_one_state(registry, home, url, first, releases):
     before = len(registry.history())
     digests = [release.digest for release in releases]
-    moving = FORK.Process(target=move_often, args=(url, home, digests))
+    moving = Child(target=move_often, args=(url, home, digests))
     moving.start()
     while moving.is_alive():
         require_whole_ledger(registry)
@@ -214,7 +210,7 @@ def test_a_move_killed_anywhere_leaves_one_whole_champion(registry, home, url, r
         length = len(registry.history())
         # Half of the points are in the last quarter, where the commit and the view are.
         share = chance.random() if trial % 2 else 0.75 + 0.25 * chance.random()
-        child = FORK.Process(target=die_at, args=(1 + int(share * calls), move))
+        child = Child(target=die_at, args=(1 + int(share * calls), move))
         child.start()
         child.join()
         assert child.exitcode in (-signal.SIGKILL, 0)

@@ -1,6 +1,5 @@
 """Everything that can't be done says so, says what to do next, and changes nothing."""
 
-import multiprocessing
 import os
 import resource
 import shutil
@@ -13,9 +12,8 @@ from sqlalchemy import event, text
 from registry import PromotionRules, Registry
 from tasks.digest import text_digest
 from tasks.errors import PromotionConflict, RatchetError, RegistryError
+from tests.processes import FORK, Child
 from tests.unit.registry.databases import inside
-
-FORK = multiprocessing.get_context("fork")
 
 
 @dataclass
@@ -323,7 +321,7 @@ def move_with_little_room(past, move, outcome):
 def test_a_disk_without_room_is_said(past, move):
     before = past.state()
     outcome = FORK.SimpleQueue()
-    child = FORK.Process(target=move_with_little_room, args=(past, move, outcome))
+    child = Child(target=move_with_little_room, args=(past, move, outcome))
     child.start()
     child.join()
     assert not outcome.empty()
