@@ -2,7 +2,7 @@
 
 Beside sentence-transformers' own `encode` with its defaults. All take turns on blocks of the same
 texts, so that whatever else the machine does slows all of them. Its ONNX and OpenVINO backends
-need an optimum that collides with the environment (docs/decisions/0008), so they aren't here.
+need an optimum that collides with the environment (docs/decisions/0009), so they aren't here.
 
 The sample holds every document that is judged relevant, filled up with others to TEXTS.
 """
