@@ -110,7 +110,9 @@ def _lines() -> Progress:
 
     def show(stage: str, done: int, total: int) -> None:
         now, name = time.monotonic(), _name(stage)
-        if name in last and done != total and now - last[name] < EVERY_S:
+        # A line without an end of its own is never the last one.
+        unfinished = not total or done != total
+        if name in last and unfinished and now - last[name] < EVERY_S:
             return
         last[name] = now
         # print and not the console: Prefect shows what a run prints among its logs.

@@ -11,7 +11,7 @@ from tasks.config import Price, Sampling
 from tasks.errors import RatchetError, WrongModel
 from tasks.serve.budget import Budget
 from tasks.serve.cache import CallCache
-from tasks.serve.governor import Governor, gauges
+from tasks.serve.governor import BACKLOG, Governor, gauges
 from tasks.serve.label import calling, current_label
 from tasks.serve.meter import CallRecord, Meter
 from tasks.serve.stream import Stream
@@ -106,10 +106,14 @@ class ModelClient:
         self._key = api_key
         self._budget = budget
         auto = in_flight == "auto"
-        most = in_flight_cap if in_flight == "auto" else in_flight
+        batch = _batch_size(version)
+        most = in_flight if in_flight != "auto" else in_flight_cap
+        if auto and batch is not None:
+            # It never runs more than that; a few wait, so that no place stays empty.
+            most = min(most, batch + max(2, batch // BACKLOG))
         # One more than the calls: the server's own count is asked beside them.
         self._inner = transport or AiohttpTransport(most + 1)
-        start = _batch_size(version) if in_flight == "auto" else in_flight
+        start = in_flight if in_flight != "auto" else batch or FIRST_IN_FLIGHT
         self.stream = Stream(
             Governor(limit=start, cap=most, fixed=not auto), self._gauges if auto else None
         )
@@ -300,10 +304,10 @@ class ModelClient:
         return self._libraries[purpose]
 
 
-def _batch_size(version: ModelVersion) -> int:
-    """Requests that the server was told to batch; where it wasn't, a start for the search."""
+def _batch_size(version: ModelVersion) -> int | None:
+    """Requests that the server was told to batch at most; None where it wasn't told."""
     told = version.server_flags.get("max-num-seqs")
-    return told if isinstance(told, int) and told > 0 else FIRST_IN_FLIGHT
+    return told if isinstance(told, int) and told > 0 else None
 
 
 def _whole_characters(text: str) -> str:

@@ -13,6 +13,8 @@ BACKLOG = 8
 LEAST_WINDOW_S = 0.25
 FORGET = 0.9
 """What a peak of running requests still counts at the next look."""
+FRESH = 0.9
+"""Share of the calls that were sent which the server's own count has, if it is of now."""
 CERTAIN = 2
 """Looks in a row at which too many waited before the limit is lowered."""
 _GAUGE = re.compile(r"^vllm:num_requests_(running|waiting)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
@@ -50,17 +52,22 @@ class Governor:
     def __post_init__(self) -> None:
         self.limit = max(1, min(self.limit, self.cap))
 
-    def told(self, running: float, waiting: float, *, wanted: bool) -> None:
+    def told(self, running: float, waiting: float, *, sent: int, wanted: bool) -> None:
         """The server's own count of its requests.
 
         Args:
             running: that are computed now.
             waiting: that found no place in its batch.
+            sent: calls that are on their way from here.
             wanted: whether calls are held back here.
         """
         if self.fixed:
             return
         self._told = True
+        if running + waiting < sent * FRESH:
+            # vLLM counts between two steps, and on a processor a step takes seconds: this is the
+            # count of before the last calls came. Growing on it would send all of them at once.
+            return
         if not wanted:
             # What the server lacks now is not what it could take.
             return

@@ -105,7 +105,7 @@ class Stream:
                 self._ask = None
                 self._asking = None
                 return
-            self.governor.told(*said, wanted=bool(self._waiting))
+            self.governor.told(*said, sent=self.in_flight, wanted=bool(self._waiting))
             self._admit()
             await asyncio.sleep(ASK_EVERY_S)
             if not self.in_flight and not self._waiting:

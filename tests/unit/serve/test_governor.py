@@ -49,13 +49,22 @@ def test_what_the_server_says_decides():
     batch = 100
     for _ in range(40):
         running = min(governor.limit, batch)
-        governor.told(running, governor.limit - running, wanted=True)
+        governor.told(running, governor.limit - running, sent=governor.limit, wanted=True)
     # All that it can run, and a backlog that it never has to wait for.
     assert batch < governor.limit <= batch * 1.3
     for _ in range(40):
         running = min(governor.limit, 10)
-        governor.told(running, governor.limit - running, wanted=True)
+        governor.told(running, governor.limit - running, sent=governor.limit, wanted=True)
     assert 10 < governor.limit <= 15
+
+
+def test_a_count_from_before_the_calls_came_is_no_reason_for_more_of_them():
+    governor = Governor(limit=32, cap=256)
+    for _ in range(50):
+        governor.told(0, 0, sent=32, wanted=True)
+    assert governor.limit == 32
+    governor.told(32, 0, sent=32, wanted=True)
+    assert governor.limit > 32
 
 
 def test_a_limit_is_never_nothing():
