@@ -515,7 +515,7 @@ class EvaluateSettings(Settings):
     """How long a server that refuses connections is waited for."""
     cache_gb: float = Field(default=8.0, gt=0)
     """Size at which the cache of model calls forgets its oldest ones."""
-    canary: Literal["stop", "report", "off"] = "stop"
+    canary: Literal["stop", "report", "off"] = "report"
     """What happens when a served model answers a fixed set of prompts otherwise than before."""
     budget: SpendingLimits = SpendingLimits()
     seed: int = 0
