@@ -1,5 +1,6 @@
 """Registered releases and their indexes -> MLflow's model registry, with the ledger's aliases."""
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -144,7 +145,7 @@ class _Shown:
             "ratchet.prompt": f"prompts:/{prompt}",
             "ratchet.index": f"models:/{self.names.indexes}/{self.index(release, index).version}",
             "ratchet.model": f"{release.model.name}@{release.model.digest[:SHORT]}",
-            "ratchet.retrieval": release.retrieval.model_dump_json(),
+            "ratchet.retrieval": json.dumps(release.retrieval.parameters()),
             "ratchet.corpus": release.corpus_digest,
         }
         with _pyfunc(release, program) as directory:
@@ -195,7 +196,7 @@ class _Shown:
             source=f"models:/{model_id}",
             model_id=model_id,
             tags=tags,
-            description="\n".join(f"- **{key.split('.')[1]}** `{tags[key]}`" for key in tags),
+            description=_description(label, lineage),
             await_creation_for=0,
         )
 
@@ -234,6 +235,12 @@ def _pyfunc(release: Release, program: Path) -> Iterator[Path]:
             metadata={DIGEST_TAG: release.digest},
         )
         yield directory
+
+
+def _description(label: str, lineage: Mapping[str, str]) -> str:
+    """What a list of versions shows in its first line, and a version's page below it."""
+    lines = [f"- {key.removeprefix('ratchet.')}: `{value}`" for key, value in lineage.items()]
+    return "\n".join((label, "", *lines))
 
 
 def _counts(version: IndexVersion) -> dict[str, str]:

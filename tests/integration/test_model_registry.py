@@ -40,9 +40,9 @@ def workspace(project, mlflow_server, request):
 
 @pytest.fixture
 def releases(workspace, indexed):
-    snapshot, _ = indexed
-    first = wanted_release(open_workspace(release="configs/baseline.yaml"), snapshot.name)
-    second = wanted_release(workspace, snapshot.name)
+    corpus = next(place for _, place in indexed if place.startswith("corpus/")).split("/")[1]
+    first = wanted_release(open_workspace(release="configs/baseline.yaml"), corpus)
+    second = wanted_release(workspace, corpus)
     with workspace.registry() as registry:
         for release in (first, second):
             registry.register(release, who="test")
