@@ -12,6 +12,7 @@ from flows.policies import endpoint_limit, one_at_a_time, step
 from flows.reindex import build_wanted_index, take_snapshot
 from flows.run_name import rename_run
 from flows.show import run_progress
+from flows.show_in_mlflow import show_in_mlflow
 from flows.steps.evaluate import evaluate_release, plan_release
 from flows.steps.index import wanted_release
 from flows.workspace import Workspace, actor, open_workspace
@@ -33,9 +34,6 @@ def evaluate(
     """
     workspace, chosen = choose_release(release, cases=cases)
     digest = evaluate_one(workspace, chosen, "evaluation")
-    # Imported here: the nightly flow is built from this one.
-    from flows.show_in_mlflow import show_in_mlflow
-
     show_in_mlflow(workspace)
     rename_run(f"evaluate {chosen.label}: {digest[:SHORT]}")
     return Completed(message=f"{chosen.label}: evaluation {digest[:SHORT]}", data=digest)

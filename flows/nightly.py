@@ -16,6 +16,7 @@ from flows.reindex import build_wanted_index, take_snapshot
 from flows.run_name import rename_run
 from flows.show import run_progress
 from flows.show_in_mlflow import show_in_mlflow
+from flows.steps.committed import require_committed
 from flows.steps.decide import (
     DecisionRef,
     decide_stored,
@@ -24,7 +25,7 @@ from flows.steps.decide import (
     promote_decided,
     record_decision,
 )
-from flows.steps.evaluate import check, plan_release, require_committed, test_retrieval
+from flows.steps.evaluate import check, plan_release, test_retrieval
 from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
 from flows.steps.judge import refresh_anchor

@@ -2,14 +2,16 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from flows.endpoints import open_door
 from flows.show import showing_calls
+from flows.steps.committed import could_be_clean
 from flows.steps.index import open_embedder, open_release
+from flows.steps.served import Warn, check_canary, describe_server
 from flows.workspace import Workspace, actor
 from registry import evaluation_content
 from tasks.answer.generate import ANSWER_VARIABLES
@@ -19,23 +21,18 @@ from tasks.corpus.document import Document
 from tasks.corpus.snapshot import load_snapshot
 from tasks.digest import SHORT, Digest
 from tasks.errors import ConfigError, SuiteError
-from tasks.evaluate.log import EvalLog, load_log, save_log
+from tasks.evaluate.log import EvalLog, load_log, load_manifest, save_log
 from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import MeasureContext
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
-from tasks.evaluate.provenance import is_clean, read_provenance
+from tasks.evaluate.provenance import read_provenance
 from tasks.evaluate.retrieval import RetrievalChange, RetrievalSide, compare_retrieval
 from tasks.evaluate.run import EvaluationPlan, Progress, evaluate, plan_evaluation, together
 from tasks.evaluate.spans import SuiteCheck, check_suite, relocate
 from tasks.evaluate.suite import Suite, load_suite
 from tasks.gate.policy import load_policy
 from tasks.index.embed import Embedder
-from tasks.serve.canary import compare_or_keep, model_changed, sing
-from tasks.serve.client import ModelClient
 from tasks.serve.version import model_version
-
-Warn = Callable[[str], None]
-"""Told one line that a person should read."""
 
 RETRIEVAL_MEASURES = ("R@{k}", "P@{k}", "nDCG@{k}", "RR")
 """What an index is tested on before answers are generated; k is the release's top_k."""
@@ -148,7 +145,7 @@ def evaluate_release(
 
 def _is_due(workspace: Workspace, directory: Path) -> bool:
     """Whether an evaluation has to be made, or made again."""
-    return not directory.is_dir() or _unclean(workspace, load_log(directory))
+    return not directory.is_dir() or could_be_clean(workspace, load_manifest(directory))
 
 
 def stored_evaluation(workspace: Workspace, release: Release) -> Digest | None:
@@ -213,40 +210,6 @@ def _next_attempt(plan: EvaluationPlan, room: Path) -> EvaluationPlan:
     return plan
 
 
-def _unclean(workspace: Workspace, log: EvalLog) -> bool:
-    """Whether code that was committed since could make a log that may promote."""
-    manifest = log.manifest
-    if not workspace.project.services.registry.require_clean or is_clean(
-        manifest.git_commit, manifest.git_dirty
-    ):
-        return False
-    return read_provenance(workspace.project.root).clean
-
-
-def require_committed(workspace: Workspace) -> None:
-    """Refuse to spend anything on a promotion that the registry wouldn't take.
-
-    Raises:
-        ConfigError: promotions need committed code, and this isn't.
-    """
-    if not workspace.project.services.registry.require_clean:
-        return
-    found = read_provenance(workspace.project.root)
-    if found.clean:
-        return
-    what = (
-        f"differ from commit {found.git_commit[:SHORT]}"
-        if found.git_commit
-        else "belong to no git commit"
-    )
-    raise ConfigError(
-        f"Code, configs/ or data/suites/ in {str(workspace.project.root)!r} {what}; a promotion "
-        "needs what anybody can find again (registry.require_clean).",
-        next_step="Commit them. To only see the verdict: ratchet nightly --no-promote. To promote "
-        "without a commit: require_clean: false in configs/services.yaml.",
-    )
-
-
 async def _evaluate(
     workspace: Workspace, plans: Sequence[EvaluationPlan], progress: Progress, warn: Warn
 ) -> list[EvalLog]:
@@ -301,46 +264,11 @@ async def _evaluate(
         )
 
 
-async def describe_server(workspace: Workspace, door: ModelClient) -> dict[str, str]:
-    """What a repetition needs to know of the server beside the model's flags.
-
-    Of the environment only vLLM's own variables, and none that may hold a secret.
-    """
-    service = workspace.project.services.vllm
-    version = await door.server_version()
-    own = service.endpoint is None
-    variables = {
-        name: value
-        for name, value in (service.environment if own else {}).items()
-        if name.startswith("VLLM_") and not name.endswith(("KEY", "TOKEN"))
-    }
-    return variables | ({"version": version} if version is not None else {})
-
-
 def _share(progress: Progress, plan: EvaluationPlan, plans: Sequence[EvaluationPlan]) -> Progress:
     """The progress of one plan; of several at once, each stage says whose it is."""
     if len(plans) == 1:
         return progress
     return lambda stage, done, total: progress(f"{stage} {plan.release.label}", done, total)
-
-
-async def check_canary(workspace: Workspace, door: ModelClient, warn: Warn) -> None:
-    """Make sure that a served model answers as it did when it was first seen under its name.
-
-    Raises:
-        ModelChanged: it doesn't, and `canary` in configs/evaluate.yaml is `stop`.
-    """
-    mode = workspace.project.evaluate.canary
-    if mode == "off":
-        return
-    path = workspace.home.path("canary", f"{door.version.digest}.json")
-    changes = compare_or_keep(await sing(door), path)
-    if not changes:
-        return
-    error = model_changed(door.version, changes, path)
-    if mode == "stop":
-        raise error
-    warn(str(error))
 
 
 def suite_for(workspace: Workspace, release: Release) -> Suite:

@@ -54,7 +54,9 @@ class Budget:
             return
         self.spent += cost
         self._unsaved += cost
-        if self._unsaved >= KEPT_EVERY * min(self.run or cost, self.month or cost):
+        limits = [limit for limit in (self.run, self.month) if limit]
+        # Without a limit the sum is written once, at the end: each time is a lock and two fsyncs.
+        if limits and self._unsaved >= KEPT_EVERY * min(limits):
             self.save()
 
     def save(self) -> None:

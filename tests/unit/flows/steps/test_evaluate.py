@@ -2,26 +2,18 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.stub.server import StubServer
 from flows.steps.evaluate import (
     check,
-    check_canary,
-    describe_server,
     evaluate_release,
     plan_release,
     suite_for,
 )
 from flows.workspace import open_workspace
 from registry import evaluation_content
-from tasks.config import GeneratorModel, Price
-from tasks.errors import ConfigError, ModelChanged, SetupError, SuiteError
+from tasks.errors import ConfigError, SetupError, SuiteError
 from tasks.evaluate.log import save_log
-from tasks.serve.client import ModelClient
-from tasks.serve.version import model_version
 from tests.evaluations import make_log
 from tests.unit.flows.conftest import case_line, publish, silent
-
-PRICE = Price(input_per_million=1.0, output_per_million=2.0)
 
 
 def test_the_plan_takes_suite_measures_and_judge_from_the_settings(workspace, release):
@@ -119,46 +111,3 @@ def test_an_evaluation_that_cannot_begin_leaves_nothing(project, release):
     assert list(workspace.home.room("evals").iterdir()) == []
     with workspace.registry() as registry:
         assert {event.kind for event in registry.history()} == {"registered"}
-
-
-async def test_the_record_of_a_server_has_its_version_and_no_secret(project, workspace):
-    project.edit(
-        "services",
-        vllm={
-            "environment": {
-                "VLLM_BATCH_INVARIANT": "1",
-                "VLLM_API_KEY": "secret",
-                "PATH": "/somewhere",
-            }
-        },
-    )
-    changed = open_workspace()
-    version = model_version(
-        "stub", GeneratorModel(format="endpoint", context_length=512, price=PRICE)
-    )
-    with StubServer() as server:
-        async with ModelClient(server.url, version, PRICE, cache=None) as door:
-            described = await describe_server(changed, door)
-    assert described == {"VLLM_BATCH_INVARIANT": "1", "version": "0.32.0+stub"}
-
-
-@pytest.mark.parametrize("mode", ["stop", "report", "off"])
-async def test_a_changed_model_stops_is_reported_or_is_not_looked_for(project, mode):
-    project.edit("evaluate", canary=mode)
-    changed = open_workspace()
-    version = model_version(
-        "stub", GeneratorModel(format="endpoint", context_length=512, price=PRICE)
-    )
-    said: list[str] = []
-    with StubServer() as server:
-        server.respond = lambda body: "first"
-        async with ModelClient(server.url, version, PRICE, cache=None) as door:
-            await check_canary(changed, door, said.append)
-            server.respond = lambda body: "quite another one"
-            if mode == "stop":
-                with pytest.raises(ModelChanged, match="doesn't answer as it did"):
-                    await check_canary(changed, door, said.append)
-            else:
-                await check_canary(changed, door, said.append)
-        assert bool(server.requests) == (mode != "off")
-    assert len(said) == (mode == "report")
