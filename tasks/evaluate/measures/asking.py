@@ -10,6 +10,7 @@ from tasks.serve.label import calling, current_label
 
 if TYPE_CHECKING:
     from tasks.config import Sampling
+    from tasks.evaluate.measures.base import MeasureContext
     from tasks.serve.client import Completion, Message, ModelClient
 
 M = TypeVar("M", bound=BaseModel)
@@ -18,6 +19,17 @@ REPAIR = (
     "That can't be read: {problem}. Give the answer again, as JSON of the form that was asked for, "
     "shorter where it was cut, and nothing else."
 )
+
+
+def judge_of(context: "MeasureContext", *, measure: str) -> "tuple[ModelClient, Sampling]":
+    """The door to the judge, and its sampling: the model's, with the length of a judgement.
+
+    Raises:
+        ConfigError: the evaluation has no judge; names the measure that needs one.
+    """
+    client = context.require(context.client, measure=measure, what="a judge's server")
+    judge = context.require(context.judge, measure=measure, what="`judge` settings")
+    return client, client.version.sampling.model_copy(update={"max_tokens": judge.max_tokens})
 
 
 async def ask_judge(

@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.config import Settings
 from tasks.evaluate.measures.base import CaseResult, MeasureContext
-from tasks.evaluate.measures.native_judge import NativeMeasure
+from tasks.evaluate.measures.native_judge import NativeMeasure, Verdict
 
 QUESTIONS = 3
 """ragas's strictness."""
@@ -15,7 +15,7 @@ class Question(Settings):
     """A question that the answer would answer."""
 
     question: str
-    noncommittal: int
+    noncommittal: Verdict
 
 
 class Questions(Settings):

@@ -2,13 +2,13 @@
 
 from tasks.config import Settings
 from tasks.evaluate.measures.base import CaseResult, MeasureContext, NotScored
-from tasks.evaluate.measures.native_judge import NativeMeasure, average_precision
+from tasks.evaluate.measures.native_judge import NativeMeasure, Verdict, average_precision
 
 
 class Verdicts(Settings):
     """What the judge answers: 1 or 0 for each passage, in their order."""
 
-    verdicts: list[int]
+    verdicts: list[Verdict]
 
 
 def _ask(result: CaseResult) -> str:

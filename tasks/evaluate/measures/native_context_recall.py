@@ -2,14 +2,14 @@
 
 from tasks.config import Settings
 from tasks.evaluate.measures.base import CaseResult, MeasureContext
-from tasks.evaluate.measures.native_judge import NativeMeasure, share
+from tasks.evaluate.measures.native_judge import NativeMeasure, Verdict, share
 
 
 class Attribution(Settings):
     """One claim of the reference."""
 
     statement: str
-    attributed: int
+    attributed: Verdict
 
 
 class Attributions(Settings):

@@ -2,14 +2,14 @@
 
 from tasks.config import Settings
 from tasks.evaluate.measures.base import CaseResult, MeasureContext
-from tasks.evaluate.measures.native_judge import NativeMeasure, share
+from tasks.evaluate.measures.native_judge import NativeMeasure, Verdict, share
 
 
 class Statement(Settings):
     """One claim of the answer."""
 
     statement: str
-    verdict: int
+    verdict: Verdict
 
 
 class Statements(Settings):

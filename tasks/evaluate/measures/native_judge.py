@@ -9,13 +9,13 @@ no text. A judge is asked once a measure, also about many passages.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
 from tasks.answer.generate import render_passages
 from tasks.errors import CallFailed
-from tasks.evaluate.measures.asking import ask_judge
+from tasks.evaluate.measures.asking import ask_judge, judge_of
 from tasks.evaluate.measures.base import (
     CaseResult,
     Kind,
@@ -31,6 +31,9 @@ from tasks.evaluate.measures.schema import closed_schema
 
 if TYPE_CHECKING:
     from tasks.evaluate.suite import Case
+
+Verdict = Literal[0, 1]
+"""Servers that don't know schemas may say 2: that can't be read, and is asked for again."""
 
 Value = Callable[[Any, CaseResult, MeasureContext], Awaitable[float]]
 """The judge's answer, the case and what the evaluation has -> the score."""
@@ -73,8 +76,7 @@ class NativeMeasure:
 
     async def _row(self, result: CaseResult, context: MeasureContext) -> Score | ScoringFailure:
         case_id = result.case.case_id
-        client = context.require(context.client, measure=self.name, what="a judge's server")
-        judge = context.require(context.judge, measure=self.name, what="`judge` settings")
+        client, sampling = judge_of(context, measure=self.name)
         if self.needs_answer and result.answer is None:
             return no_answer(self.name, result)
         try:
@@ -84,9 +86,7 @@ class NativeMeasure:
                 [{"role": "user", "content": shared_start(result) + self.ask(result)}],
                 self.form,
                 schema=_schema(self.form, self.items(result)),
-                sampling=client.version.sampling.model_copy(
-                    update={"max_tokens": judge.max_tokens}
-                ),
+                sampling=sampling,
                 what=f"a {self.form.__name__}",
             )
             return Score(case_id, self.name, await self.value(said, result, context))
@@ -109,7 +109,7 @@ def shared_start(result: CaseResult) -> str:
     return f"Passages:\n\n{passages}\n\nQuestion: {result.case.question}\n\n"
 
 
-def share(verdicts: Sequence[int]) -> float:
+def share(verdicts: Sequence[Verdict]) -> float:
     """Share of the verdicts that are 1; ragas's faithfulness and context recall.
 
     Raises:
@@ -120,7 +120,7 @@ def share(verdicts: Sequence[int]) -> float:
     return sum(verdicts) / len(verdicts)
 
 
-def average_precision(verdicts: Sequence[int]) -> float:
+def average_precision(verdicts: Sequence[Verdict]) -> float:
     """Mean of precision@k over the useful passages, best first; 0 when none is useful.
 
     ragas's context precision (its 1e-10 in the denominator left out).

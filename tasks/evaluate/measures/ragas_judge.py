@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from tasks.errors import CallFailed
-from tasks.evaluate.measures.asking import ask_judge
+from tasks.evaluate.measures.asking import ask_judge, judge_of
 from tasks.evaluate.measures.base import (
     CaseResult,
     Kind,
@@ -97,10 +97,7 @@ def _classes() -> "tuple[type[Any], type[Any]]":
 
 def judge_llm(measure: str, context: MeasureContext) -> Any:
     """Ragas's language model for this evaluation's judge."""
-    client = context.require(context.client, measure=measure, what="a judge's server")
-    judge = context.require(context.judge, measure=measure, what="`judge` settings")
-    sampling = client.version.sampling.model_copy(update={"max_tokens": judge.max_tokens})
-    return _classes()[0](client, sampling)
+    return _classes()[0](*judge_of(context, measure=measure))
 
 
 def judge_embedding(measure: str, context: MeasureContext) -> Any:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from tasks.config import Settings
 from tasks.errors import CallFailed
-from tasks.evaluate.measures.asking import ask_judge
+from tasks.evaluate.measures.asking import ask_judge, judge_of
 from tasks.evaluate.measures.base import (
     CaseResult,
     Kind,
@@ -94,15 +94,13 @@ class RubricMeasure:
     async def _ask(
         self, case: "Case", answer: "Answer", context: MeasureContext
     ) -> Marks | NotScored:
-        client = context.require(context.client, measure=self.name, what="a judge's server")
         prompt = context.require(context.judge_prompt, measure=self.name, what="a judge's prompt")
-        judge = context.require(context.judge, measure=self.name, what="`judge` settings")
+        client, sampling = judge_of(context, measure=self.name)
         messages = prompt.render(
             question=case.question,
             reference=case.reference if case.answerable else NO_REFERENCE,
             answer=answer.text or NO_TEXT,
         )
-        sampling = client.version.sampling.model_copy(update={"max_tokens": judge.max_tokens})
         try:
             return await ask_judge(
                 client,

@@ -154,6 +154,21 @@ async def test_a_judge_is_asked_once_and_its_answer_becomes_the_score(name, said
     assert row.value == pytest.approx(value)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("native_faithfulness", {"statements": [{"statement": "a", "verdict": 2}]}),
+        ("native_context_precision", {"verdicts": [0, 2]}),
+        ("native_context_recall", {"statements": [{"statement": "a", "attributed": 2}]}),
+        ("native_answer_relevancy", {"questions": [{"question": "q", "noncommittal": 2}] * 3}),
+    ],
+)
+async def test_a_verdict_that_is_neither_0_nor_1_is_no_score(name, said):
+    row = await ask(name, said)
+    assert isinstance(row, ScoringFailure)
+    assert row.error_type == "UnreadableJudgement"
+
+
 async def test_every_measure_of_a_case_begins_with_the_same_long_text():
     with OpenAIServer(lambda _: "{}") as server:
         async with client(server) as door:
