@@ -22,13 +22,13 @@ from tasks.config import GeneratorModel, Judge, Price
 from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import CaseResult, MeasureContext
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
-from tasks.evaluate.run import together
 from tasks.evaluate.suite import Case, Span
 from tasks.index.search import Retrieved
 from tasks.serve.cache import CallCache
 from tasks.serve.client import ModelClient
 from tasks.serve.journal import Journal, MadeCall
 from tasks.serve.label import calling
+from tasks.serve.together import together
 from tasks.serve.version import model_version
 
 PASSAGES = 5

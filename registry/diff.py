@@ -2,7 +2,6 @@
 
 import difflib
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import fsum
@@ -14,6 +13,7 @@ from tasks.corpus.snapshot import CorpusDiff, compare_digests
 from tasks.digest import SHORT, Digest
 from tasks.errors import CorruptArtifact
 from tasks.evaluate.log import EvalLog, MeasureInfo
+from tasks.index.inspect import ChunkDiff, compare_chunks
 from tasks.index.version import StoredIndex, open_version
 from tasks.report.numbers import mean
 
@@ -46,16 +46,6 @@ class IndexSide:
             else f"{self.n_documents:,} documents, {self.n_chunks:,} chunks"
         )
         return f"{self.digest[:SHORT]} ({counts})"
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkDiff:
-    """Chunks that only one of two indexes has, by the text that was embedded."""
-
-    added: int
-    removed: int
-    shared: int
-    """These keep their vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +131,8 @@ def compare_releases(old: Release, new: Release, *, indexes: Path) -> ReleaseDif
             if before.get(name) != after.get(name)
         ),
         index=(index_side(old, indexes), index_side(new, indexes)) if moved else None,
-        documents=_documents(*stored) if stored else None,
-        chunks=_chunks(*stored) if stored else None,
+        documents=compare_digests(*(side.documents() for side in stored)) if stored else None,
+        chunks=compare_chunks(*stored) if stored else None,
     )
 
 
@@ -179,26 +169,6 @@ def _stored(old: Release, new: Release, indexes: Path) -> tuple[StoredIndex, Sto
         )
     except CorruptArtifact:
         return None
-
-
-def _documents(old: StoredIndex, new: StoredIndex) -> CorpusDiff:
-    return compare_digests(old.documents(), new.documents())
-
-
-def _chunks(old: StoredIndex, new: StoredIndex) -> ChunkDiff:
-    before, after = (
-        Counter(
-            key
-            for _, _, batch in side.batches(["text_digest"])
-            for key in batch.column("text_digest").to_pylist()
-        )
-        for side in (old, new)
-    )
-    return ChunkDiff(
-        added=(after - before).total(),
-        removed=(before - after).total(),
-        shared=(before & after).total(),
-    )
 
 
 def _document_lines(documents: CorpusDiff) -> Iterator[str]:

@@ -1,11 +1,10 @@
 """Champion -> champion.json: what a serving application reads; the ledger stays the truth."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.store import locked, write_json
+from tasks.store import locked, read_json, write_json
 
 
 def sync_view(path: Path, current: Callable[[], dict[str, Any] | None]) -> bool:
@@ -22,14 +21,7 @@ def sync_view(path: Path, current: Callable[[], dict[str, Any] | None]) -> bool:
             there = path.exists()
             path.unlink(missing_ok=True)
             return there
-        if wanted == _read(path):
+        if wanted == read_json(path):
             return False
         write_json(path, wanted)
         return True
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None

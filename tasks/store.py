@@ -72,6 +72,14 @@ def write_json(path: Path, content: Any) -> None:
     write_atomic(path, json_text(content))
 
 
+def read_json(path: Path) -> Any:
+    """Read a JSON file that may be missing or damaged: then None, and its owner writes it anew."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def json_text(content: Any) -> str:
     """The one readable JSON text of some content: what `write_json` writes."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -12,6 +12,7 @@ from tasks.answer.release import Release
 from tasks.errors import RegistryError
 from tasks.evaluate.run import Progress
 from tasks.index.search import Retrieved
+from tasks.serve.together import together
 
 
 class AnsweringRelease:
@@ -61,10 +62,10 @@ class AnsweringRelease:
         async with open_door(
             self._workspace, self.release.model, progress=self._progress
         ) as client:
-            answers = await asyncio.gather(
-                *(
+            answers = await together(
+                [
                     generate(question, passages, self.release, client, purpose="ask")
                     for question, passages in zip(questions, found, strict=True)
-                )
+                ]
             )
         return list(zip(answers, found, strict=True))

@@ -27,11 +27,12 @@ from tasks.evaluate.measures.base import MeasureContext
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
 from tasks.evaluate.provenance import read_provenance
 from tasks.evaluate.retrieval import RetrievalChange, RetrievalSide, compare_retrieval
-from tasks.evaluate.run import EvaluationPlan, Progress, evaluate, plan_evaluation, together
+from tasks.evaluate.run import EvaluationPlan, Progress, evaluate, plan_evaluation
 from tasks.evaluate.spans import SuiteCheck, check_suite, relocate
 from tasks.evaluate.suite import Suite, load_suite
 from tasks.gate.policy import load_policy
 from tasks.index.embed import Embedder
+from tasks.serve.together import together
 from tasks.serve.version import model_version
 
 RETRIEVAL_MEASURES = ("R@{k}", "P@{k}", "nDCG@{k}", "RR")

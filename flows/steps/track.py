@@ -1,6 +1,5 @@
 """Stored evaluations, decisions and releases -> MLflow: what isn't shown there yet is shown now."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from flows.addresses import mlflow_url
 from flows.workspace import Workspace
 from tasks.digest import Digest
 from tasks.evaluate.run import Progress
-from tasks.store import locked, write_json
+from tasks.store import locked, read_json, write_json
 from tasks.track.decisions import log_pending_decisions
 from tasks.track.releases import Names, ShownReleases, show_releases
 from tasks.track.runs import log_pending
@@ -78,7 +77,7 @@ def sync_registry(
     with locked(lock), workspace.registry() as registry:
         # The head first: what is written meanwhile is left to the next call.
         state = {"ledger": asdict(registry.head()), "url": url, "names": asdict(names)}
-        if not compare and _read(receipt) == state:
+        if not compare and read_json(receipt) == state:
             return ShownReleases((), {})
         aliases = registry.aliases()
         releases = [registry.release(row.digest) for row in registry.releases()]
@@ -100,10 +99,3 @@ def sync_registry(
 def _names(workspace: Workspace) -> Names:
     service = workspace.project.services.mlflow
     return Names(experiment=service.experiment, releases=service.model)
-
-
-def _read(path: Path) -> object:
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None

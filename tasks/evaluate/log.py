@@ -152,7 +152,10 @@ def save_log(log: EvalLog, room: Path) -> Path:
         _write_rows(partial / "scores.parquet", said, _SCORES)
         _write_rows(partial / "observed.parquet", observed, _SCORES)
         _write_rows(partial / "failures.parquet", [asdict(row) for row in log.failures], _FAILURES)
-        calls = [asdict(call) | {"body": json_text(call.body)} for call in log.calls]
+        # In the body's own order: that is how it was sent.
+        calls = [
+            asdict(call) | {"body": json.dumps(call.body, ensure_ascii=False)} for call in log.calls
+        ]
         _write_rows(partial / "calls.parquet", calls, _CALLS)
         manifest = log.manifest.model_dump(mode="json")
         write_json(
@@ -261,11 +264,6 @@ _CALLS = {
     "input_tokens": "int64",
     "output_tokens": "int64",
 }
-
-
-def json_text(value: Any) -> str:
-    """JSON of a request body, in the body's own order: that is how it was sent."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _write_rows(path: Path, rows: list[dict[str, Any]], columns: Mapping[str, str]) -> None:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.evaluate.run import Progress, together
+from tasks.evaluate.run import Progress
 from tasks.serve.client import ModelClient
 from tasks.serve.journal import MadeCall
+from tasks.serve.together import together
 
 
 @dataclass(frozen=True, slots=True)

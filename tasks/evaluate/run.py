@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from tasks.answer.generate import generate
 from tasks.answer.prompt import PromptVersion
@@ -32,9 +32,8 @@ from tasks.serve.client import ModelClient
 from tasks.serve.journal import Journal
 from tasks.serve.label import calling
 from tasks.serve.meter import Meter
+from tasks.serve.together import together
 from tasks.serve.version import ModelVersion
-
-T = TypeVar("T")
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
@@ -319,18 +318,6 @@ class _Run:
 def _needs_answer(judge: Measure) -> bool:
     """Whether a judged measure looks at the answer; those of retrieval don't, and say so."""
     return bool(getattr(judge, "needs_answer", True))
-
-
-async def together(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all; at the first error cancel the rest and raise that error itself, not a group."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(coroutine) for coroutine in work]
-    except BaseExceptionGroup as errors:
-        first = errors.exceptions[0]
-        # Its own cause and not the group: an error that is part of its cause can't be printed.
-        raise first from first.__cause__
-    return [task.result() for task in running]
 
 
 def _costs(meter: Meter) -> dict[str, CostRow]:

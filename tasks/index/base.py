@@ -38,14 +38,8 @@ class KeptPart:
 
     def batches(self) -> Iterator[Any]:
         """The live chunks, a `pyarrow.RecordBatch` at a time."""
-        import pyarrow as pa
-
-        start = 0
-        for batch in self.segment.chunks.batches():
-            rows = np.flatnonzero(self.live[start : start + batch.num_rows])
-            if len(rows):
-                yield batch.take(pa.array(rows))
-            start += batch.num_rows
+        for _, batch in self.segment.batches(self.live):
+            yield batch
 
     def vectors(self) -> Iterator[Vectors]:
         """The vectors of the same rows in the same order."""

@@ -28,6 +28,19 @@ class SegmentSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkDiff:
+    """Chunks that only one of two versions has, by the text that was embedded.
+
+    A chunk that moved counts as the same.
+    """
+
+    added: int
+    removed: int
+    shared: int
+    """These keep their vectors."""
+
+
+@dataclass(frozen=True, slots=True)
 class IndexDiff:
     """What differs between two versions."""
 
@@ -35,7 +48,6 @@ class IndexDiff:
     chunks_added: int
     chunks_removed: int
     chunks_shared: int
-    """By the text that was embedded, so a chunk that moved counts as the same."""
     bytes_shared: int
     """Of segments that both use."""
     bytes_added: int
@@ -77,7 +89,7 @@ def compare_versions(old: StoredIndex, new: StoredIndex) -> IndexDiff:
     Raises:
         CorruptArtifact: a file isn't the one that was written.
     """
-    before, after = Counter(_texts(old)), Counter(_texts(new))
+    chunks = compare_chunks(old, new)
     old_segments = {segment.digest for segment in old.segments}
     shared, added = 0, 0
     for segment in new.segments:
@@ -88,11 +100,25 @@ def compare_versions(old: StoredIndex, new: StoredIndex) -> IndexDiff:
             added += size
     return IndexDiff(
         documents=compare_digests(old.documents(), new.documents()),
-        chunks_added=(after - before).total(),
-        chunks_removed=(before - after).total(),
-        chunks_shared=(before & after).total(),
+        chunks_added=chunks.added,
+        chunks_removed=chunks.removed,
+        chunks_shared=chunks.shared,
         bytes_shared=shared,
         bytes_added=added,
+    )
+
+
+def compare_chunks(old: StoredIndex, new: StoredIndex) -> ChunkDiff:
+    """Count the chunks that differ.
+
+    Raises:
+        CorruptArtifact: a file isn't the one that was written.
+    """
+    before, after = Counter(_texts(old)), Counter(_texts(new))
+    return ChunkDiff(
+        added=(after - before).total(),
+        removed=(before - after).total(),
+        shared=(before & after).total(),
     )
 
 

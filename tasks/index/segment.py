@@ -117,6 +117,25 @@ class Segment:
         effort = self.manifest.parameters[effort_name(kind)]
         return ApproximateSearch.read(self.checked(FAISS), kind, effort)
 
+    def batches(
+        self, live: NDArray[np.bool_], columns: list[str] | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], Any]]:
+        """Iterate over (rows, batch) of the chunks that `live`, shape (rows,), marks.
+
+        `rows` is shape (n,), the row of each chunk; `batch` is a `pyarrow.RecordBatch` of the same
+        length.
+        """
+        import pyarrow as pa
+
+        start = 0
+        for batch in self.chunks.batches(columns):
+            rows = np.flatnonzero(live[start : start + batch.num_rows])
+            if len(rows) == batch.num_rows:
+                yield rows + start, batch
+            elif len(rows):
+                yield rows + start, batch.take(pa.array(rows))
+            start += batch.num_rows
+
     def checked(self, name: str) -> Path:
         """Path of a file whose bytes are those that were written.
 

@@ -172,17 +172,9 @@ class StoredIndex:
         `rows` is shape (n,), the row of each chunk in its segment; `batch` is a
         `pyarrow.RecordBatch` of the same length.
         """
-        import pyarrow as pa
-
         for number, (segment, live) in enumerate(zip(self.segments, self.live, strict=True)):
-            start = 0
-            for batch in segment.chunks.batches(columns):
-                rows = np.flatnonzero(live[start : start + batch.num_rows])
-                if len(rows) == batch.num_rows:
-                    yield number, rows + start, batch
-                elif len(rows):
-                    yield number, rows + start, batch.take(pa.array(rows))
-                start += batch.num_rows
+            for rows, batch in segment.batches(live, columns):
+                yield number, rows, batch
 
     def touch(self) -> None:
         """Tell who removes what is old that a new version is about to use the segments."""

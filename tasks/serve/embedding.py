@@ -1,11 +1,11 @@
 """Texts -> vectors of a served model, through the one door."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +14,9 @@ from tasks.errors import SetupError, WrongModel
 from tasks.index.embed import Vectors, embedder_digest, load_tokenizer
 from tasks.serve.client import ModelClient
 from tasks.serve.meter import Meter
+from tasks.serve.together import together
 from tasks.serve.transport import Backoff
 from tasks.serve.version import ModelVersion
-
-T = TypeVar("T")
 
 PURPOSE = "embedding"
 
@@ -102,7 +101,7 @@ class RemoteEmbedder:
         async with self._client() as client:
             for start in range(0, len(texts), _WINDOW):
                 batches = self._batches(texts[start : start + _WINDOW])
-                rows = await _all(client.embed(batch, purpose=PURPOSE) for batch in batches)
+                rows = await together([client.embed(batch, purpose=PURPOSE) for batch in batches])
                 parts += [self._checked(found) for found in rows]
                 if progress is not None:
                     progress(min(start + _WINDOW, len(texts)), len(texts))
@@ -180,14 +179,3 @@ class RemoteEmbedder:
         tokenizer = load_tokenizer(self._path)
         tokenizer.no_truncation()
         return tokenizer
-
-
-async def _all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Results in order; the first failure ends the rest."""
-    running = [asyncio.create_task(call) for call in calls]
-    try:
-        return await asyncio.gather(*running)
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)

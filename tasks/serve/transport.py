@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tasks.serve.budget import Budget
 from tasks.serve.cache import CachedCall, CallCache, call_key
 from tasks.serve.label import CallLabel, calling, current_label
 from tasks.serve.meter import CallRecord, FairShare, Meter, Usage, call_cost
+from tasks.serve.outage import Outage
 from tasks.serve.stream import Stream
 
 RECORD = "ratchet_record"
@@ -31,7 +31,6 @@ BUSY = frozenset({429, 503})
 """By which a server says that it has too many requests."""
 MOST_OUTAGES = 3
 """A server that goes away more often during one call is not waited for any more."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 NO_USAGE = Usage(None, None, None)
 
 
@@ -335,50 +334,6 @@ class Spent:
 
     attempts: int = 0
     machine_s: float = 0.0
-
-
-class Outage:
-    """Waits for a server that is gone; all calls that found it gone wait for the same thing.
-
-    Args:
-        returns: whether the server answers now.
-        longest_s: how long it is waited for; 0: not at all.
-    """
-
-    def __init__(self, returns: Callable[[], Awaitable[bool]], longest_s: float) -> None:
-        self._returns = returns
-        self._longest_s = longest_s
-        self._waiting: asyncio.Task[bool] | None = None
-
-    @property
-    def waits(self) -> bool:
-        """Whether it is waited for at all."""
-        return self._longest_s > 0
-
-    @property
-    def pending(self) -> bool:
-        """Whether it is waited for now."""
-        return self._waiting is not None
-
-    async def over(self) -> bool:
-        """Wait until the server answers; False when it didn't in time."""
-        if self._waiting is None:
-            self._waiting = asyncio.create_task(self._wait())
-            self._waiting.add_done_callback(self._forget)
-        return await asyncio.shield(self._waiting)
-
-    def _forget(self, _: "asyncio.Task[bool]") -> None:
-        self._waiting = None
-
-    async def _wait(self) -> bool:
-        deadline = time.monotonic() + self._longest_s
-        pause = FIRST_PAUSE_S
-        while time.monotonic() < deadline:
-            if await self._returns():
-                return True
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
-        return False
 
 
 def _work(usage: Usage) -> float:

@@ -1,19 +1,15 @@
 """What a server shows already: a small file beside each thing that was logged."""
 
-import json
 from pathlib import Path
 
-from tasks.store import write_json
+from tasks.store import read_json, write_json
 
 RECEIPT = "mlflow.json"
 
 
 def read_receipt(directory: Path, *, tracking_uri: str) -> str | None:
     """Run id of what is in this directory; None when this server doesn't show it yet."""
-    try:
-        receipt = json.loads((directory / RECEIPT).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
+    receipt = read_json(directory / RECEIPT)
     if not isinstance(receipt, dict) or receipt.get("tracking_uri") != tracking_uri:
         return None
     return str(receipt["run_id"])

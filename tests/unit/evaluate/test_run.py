@@ -13,11 +13,12 @@ from tasks.errors import ConfigError, SuiteError, TooManyFailures
 from tasks.evaluate.log import EvalLog, load_log, save_log
 from tasks.evaluate.measures.base import MeasureContext
 from tasks.evaluate.provenance import Provenance
-from tasks.evaluate.run import EvaluationPlan, draw, evaluate, together
+from tasks.evaluate.run import EvaluationPlan, draw, evaluate
 from tasks.evaluate.suite import Suite
 from tasks.index.search import Index
 from tasks.serve.cache import CallCache
 from tasks.serve.client import ModelClient
+from tasks.serve.together import together
 from tasks.serve.transport import Backoff
 from tests.cases import case
 from tests.evaluations import make_release
