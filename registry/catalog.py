@@ -3,8 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -15,6 +14,7 @@ from registry.rules import channel_of, place, previous_champion
 from registry.verify import Verification, verify_contents, verify_ledger
 from registry.view import sync_view
 from tasks.answer.release import Release
+from tasks.closing import Closing
 from tasks.digest import SHORT, Digest
 from tasks.errors import CorruptArtifact, RegistryError
 from tasks.store import Home
@@ -34,7 +34,7 @@ class ReleaseRow:
     """Whether staging runs it."""
 
 
-class Catalog:
+class Catalog(Closing):
     """What the registry knows; nothing here changes what is live.
 
     Args:
@@ -58,17 +58,6 @@ class Catalog:
         )
         if repair:
             self.sync_view()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Let go of the database."""

@@ -9,9 +9,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from tasks.closing import Closing
 from tasks.config import ParserLimits
 from tasks.corpus.parse import Parsed, Unreadable, parse
 from tasks.corpus.structure import Block
@@ -29,7 +29,7 @@ A machine that is busy gives a process little processor time; a bad file alone n
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "VIRTUAL_ENV")
 
 
-class ParserProcess:
+class ParserProcess(Closing):
     """Parses Markdown, HTML and PDF in one other process, started when the first file comes.
 
     The process has no network, starts no programs, opens no files but Python's own, and lacks the
@@ -64,17 +64,6 @@ class ParserProcess:
             return Unreadable(*answer["unreadable"])
         title, text, blocks, hidden = answer["parsed"]
         return Parsed(title, text, tuple(Block(*block) for block in blocks), tuple(hidden))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the process."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from tasks.closing import Closing
 from tasks.digest import Digest, canonical_json, digest
 from tasks.errors import CorruptArtifact
 
@@ -50,7 +50,7 @@ def call_key(model: Digest, path: str, body: Mapping[str, Any], repeat: int) -> 
     return digest("call", CACHE_VERSION, [model, path, body, repeat])
 
 
-class CallCache:
+class CallCache(Closing):
     """A diskcache directory; rows are JSON bytes, so that reading one never runs anything.
 
     Args:
@@ -149,17 +149,6 @@ class CallCache:
     def close(self) -> None:
         """Close the database."""
         self._rows.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         return len(self._rows)
