@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tasks.config import Settings
 from tasks.digest import Digest, file_digest
 from tasks.errors import CorruptArtifact
+from tasks.index.chunks import embedded_text
 from tasks.index.segment import Segment
 from tasks.store import locked, new_directory, write_json
 
@@ -114,11 +115,8 @@ def _is_made(directory: Path, segment: Digest) -> bool:
 
 def _write(segment: Segment, directory: Path) -> None:
     texts = (
-        [f"{title}\n{text}" for title, text in zip(*columns, strict=True)]
-        for columns in (
-            [batch.column(name).to_pylist() for name in ("title", "text")]
-            for batch in segment.chunks.batches(["title", "text"])
-        )
+        list(map(embedded_text, *(batch.column(name).to_pylist() for name in ("title", "text"))))
+        for batch in segment.chunks.batches(["title", "text"])
     )
     terms, arrays = count_words(texts)
     write_postings(directory, terms, arrays)
