@@ -5,7 +5,7 @@ import hashlib
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,15 @@ from tasks.index.chunks import Keys
 from tasks.index.compaction import smallest_to_merge
 from tasks.index.embed import Vectors
 from tasks.index.segment import blocks, release, writing_vectors
-from tasks.store import publish, scratch_directory
+from tasks.store import locked, publish, scratch_directory
 
 EMBEDDINGS = "embeddings"
 """Directory of all caches, inside the index room; one below it for each embedding model."""
 
 _SHARD_VERSION = 1
 _MANY = 32
+_MERGING = ".merging"
+_REMOVING = ".removing"
 _SUM_BYTES = 8
 
 
@@ -45,20 +47,13 @@ class EmbeddingCache:
 
     def refresh(self) -> None:
         """See what other processes have written."""
-        while self.directory.is_dir():
+        if not self.directory.is_dir():
+            return
+        with self._nothing_removed():
             names = {path.name for path in self.directory.iterdir() if path.name[0] != "."}
             self._shards = {name: self._shards[name] for name in names & self._shards.keys()}
-            if self._open(sorted(names - self._shards.keys())):
-                return
-
-    def _open(self, names: list[str]) -> bool:
-        """Open shards; False when another process has merged one since."""
-        for name in names:
-            try:
+            for name in sorted(names - self._shards.keys()):
                 self._shards[name] = _Shard(self.directory / name, self._dimensions)
-            except FileNotFoundError:
-                return False
-        return True
 
     def __len__(self) -> int:
         return sum(len(shard.keys) for shard in self._shards.values())
@@ -105,7 +100,7 @@ class EmbeddingCache:
 
         The sizes of what is left grow like powers of two: each vector is copied a few times.
         """
-        with _alone(self.directory / ".merging") as alone:
+        with _alone(self.directory / _MERGING) as alone:
             if not alone:
                 return
             self.refresh()
@@ -117,18 +112,24 @@ class EmbeddingCache:
                 parts = (self.take(keys[part]) for part in blocks(len(keys)))
                 _write(partial, keys, parts, self._dimensions)
                 merged = self._publish(partial, keys)
-            for shard in chosen:
-                if shard.directory != merged:
-                    shard.remove()
+            with locked(self.directory / _REMOVING):
+                for shard in chosen:
+                    if shard.directory != merged:
+                        shard.remove()
             self.refresh()
 
     def _publish(self, partial: Path, keys: Keys) -> Path:
         name = digest("embedding-shard", _SHARD_VERSION, hashlib.sha256(keys.tobytes()).hexdigest())
         final = self.directory / name
-        publish(partial, final)
-        if name not in self._shards:
-            self._shards[name] = _Shard(final, self._dimensions)
+        with self._nothing_removed():
+            publish(partial, final)
+            if name not in self._shards:
+                self._shards[name] = _Shard(final, self._dimensions)
         return final
+
+    def _nothing_removed(self) -> AbstractContextManager[None]:
+        """While shards are listed and opened, no other process removes one that it has merged."""
+        return locked(self.directory / _REMOVING, shared=True)
 
 
 class _Shard:
@@ -169,9 +170,7 @@ class _Shard:
         try:
             return np.load(self.directory / name, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
-            if self.directory.is_dir():
-                raise self._damaged(f"there is no {name}") from None
-            raise
+            raise self._damaged(f"there is no {name}") from None
         except (ValueError, EOFError) as error:
             raise self._damaged(f"{name}: {error}") from error
 
