@@ -175,10 +175,10 @@ def test_a_module_that_kills_its_process_is_a_problem_and_the_others_are_read(py
 
 
 def test_a_module_that_takes_too_long_is_a_problem_and_the_others_are_read(python):
-    documents, problems = read("sleeper", "greeter", python=python, seconds=2)
+    documents, problems = read("sleeper", "greeter", python=python, seconds=5)
     assert "greeter.greet" in documents
     slow = next(problem for problem in problems if problem.name == "sleeper")
-    assert "longer than 2 s" in slow.detail
+    assert "longer than 5 s" in slow.detail
 
 
 def test_a_docstring_over_the_limit_is_a_problem_with_both_sizes(python):

@@ -193,7 +193,7 @@ class TestPostgresql:
 
     def test_a_statement_that_takes_too_long_is_said(self, postgres, database, ledger):
         postgres.execute(
-            sql.SQL("ALTER DATABASE {} SET statement_timeout = '100ms'").format(
+            sql.SQL("ALTER DATABASE {} SET statement_timeout = '1s'").format(
                 sql.Identifier(database)
             )
         )

@@ -12,9 +12,10 @@ NOBODY = "http://127.0.0.1:9"
 
 def test_a_server_that_is_down_is_noticed_at_once():
     started = time.monotonic()
+    # MLflow alone would try for minutes.
     with pytest.raises(ServerUnavailable, match=r"127\.0\.0\.1:9"), connected(NOBODY):
         pass
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_server_that_is_no_mlflow_server_is_not_used():
