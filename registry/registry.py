@@ -400,4 +400,4 @@ class Registry(AlphaLedger):
             event.subject: event for event in self._ledger.events(connection, kinds=["decided"])
         }
         labels = {digest: digest[:SHORT] for digest in events}
-        return events[resolve(name, labels=labels, what="decision")]
+        return events[resolve(name, labels=labels, what="decision", see="ratchet history")]

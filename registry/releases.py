@@ -65,13 +65,20 @@ def parse_release(content: bytes, *, digest: Digest, where: str) -> Release:
     return release
 
 
-def resolve(name: str, *, labels: Mapping[Digest, str], what: str = "release") -> Digest:
+def resolve(
+    name: str,
+    *,
+    labels: Mapping[Digest, str],
+    what: str = "release",
+    see: str = "ratchet releases",
+) -> Digest:
     """Find the one digest that a typed name means.
 
     Args:
         name: a digest, the start of one, or a label such as `answer@0123456789ab`.
-        labels: label of every known digest.
+        labels: label of every known digest; empty where it has none.
         what: the word for such a thing in the error.
+        see: the command that lists them.
 
     Raises:
         RegistryError: nothing, or more than one thing, is called this.
@@ -91,7 +98,7 @@ def resolve(name: str, *, labels: Mapping[Digest, str], what: str = "release") -
     raise RegistryError(
         f"There is no {what} {name!r}; "
         + (f"the newest are {_listed(list(labels)[-5:], labels)}." if labels else "none is known."),
-        next_step="See what there is: ratchet releases",
+        next_step=f"See what there is: {see}",
         candidates=(),
     )
 

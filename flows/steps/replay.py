@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from flows.endpoints import open_door
 from flows.workspace import Workspace
+from registry.releases import resolve
 from tasks.digest import SHORT, Digest
-from tasks.errors import RegistryError, WrongModel
+from tasks.errors import WrongModel
 from tasks.evaluate.log import load_calls, load_manifest
 from tasks.evaluate.replay import Replay, replay
 from tasks.evaluate.run import Progress
@@ -32,14 +33,8 @@ def find_evaluation(workspace: Workspace, name: str) -> Digest:
         RegistryError: none does, or several do.
     """
     room = workspace.home.room("evals")
-    found = sorted(path.name for path in room.glob(f"{name}*") if not path.name.startswith("."))
-    if len(found) != 1:
-        raise RegistryError(
-            f"{len(found)} stored evaluations have a digest that starts with {name!r}; expected "
-            "one.",
-            next_step=f"Give more of it; they are in {room}",
-        )
-    return found[0]
+    stored = {path.name: "" for path in sorted(room.glob("[!.]*"))}
+    return resolve(name, labels=stored, what="evaluation", see=f"ls {room}")
 
 
 def replay_evaluation(
