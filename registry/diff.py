@@ -190,7 +190,8 @@ def _prompt_lines(release: Release) -> list[str]:
 
 
 def _parameters(release: Release) -> Iterator[tuple[str, str]]:
-    content = release.model_dump(mode="json")
+    # Retrieval without the settings that its kind doesn't use.
+    content = release.model_dump(mode="json") | {"retrieval": release.retrieval.parameters()}
     for part in (
         "model",
         "retrieval",
