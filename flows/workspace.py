@@ -4,14 +4,16 @@ import getpass
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from registry import PromotionRules, Registry
-from registry.gitops import sync_champion_file
 from tasks.config import Project, S, load_project
 from tasks.errors import ConfigError
 from tasks.store import Home
+
+if TYPE_CHECKING:
+    from registry import Registry
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,11 @@ class Workspace:
     project: Project
     home: Home
 
-    def registry(self, *, repair: bool = True) -> Registry:
+    def registry(self, *, repair: bool = True) -> "Registry":
         """Open the registry; close it after use. Without `repair`, opening changes nothing."""
+        # Re-indexing needs none, and loading SQLAlchemy takes longer than looking at every file.
+        from registry import PromotionRules, Registry
+
         service = self.project.services.registry
         return Registry(
             service.url,
@@ -34,7 +39,7 @@ class Workspace:
             ),
         )
 
-    def write_champion_file(self, registry: Registry) -> bool:
+    def write_champion_file(self, registry: "Registry") -> bool:
         """Make `registry.champion_file`, where one is set, say which release is live.
 
         Raises:
@@ -43,6 +48,8 @@ class Workspace:
         name = self.project.services.registry.champion_file
         if name is None:
             return False
+        from registry.gitops import sync_champion_file
+
         return sync_champion_file(
             registry,
             self.project.root / name,

@@ -14,8 +14,7 @@ from flows.steps.index import open_embedder, open_release
 from flows.steps.served import Warn, check_canary, describe_server
 from flows.workspace import Workspace, actor
 from registry import evaluation_content
-from tasks.answer.generate import ANSWER_VARIABLES
-from tasks.answer.prompt import load_prompt
+from tasks.answer.prompt import ANSWER_VARIABLES, load_prompt
 from tasks.answer.release import Release
 from tasks.corpus.document import Document
 from tasks.corpus.snapshot import load_snapshot

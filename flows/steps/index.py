@@ -4,27 +4,26 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.workspace import Workspace
-from tasks.answer.generate import ANSWER_VARIABLES
-from tasks.answer.prompt import load_prompt
+from tasks.answer.prompt import ANSWER_VARIABLES, load_prompt
 from tasks.answer.release import Release
 from tasks.config import RemoteEmbedding
 from tasks.corpus.snapshot import load_snapshot
 from tasks.corpus.update import update_corpus
 from tasks.digest import Digest
 from tasks.errors import ConfigError
-from tasks.evaluate.run import Progress
-from tasks.index.build import build_index, index_digest
 from tasks.index.embed import Embedder, embedder_digest, load_embedder
-from tasks.index.filters import allowed_rows
-from tasks.index.rerank import CrossEncoderReranker, Reranker, reranker_digest
-from tasks.index.retrieve import Retriever, open_retriever
-from tasks.index.sharing import version_to_start_from
-from tasks.index.version import has_segments, load_version, open_version
-from tasks.serve.embedding import RemoteEmbedder
+from tasks.index.version import has_segments, index_digest, load_version, open_version
 from tasks.serve.version import model_version
-from tasks.serve.weights import ensure_embedding, ensure_reranker
+
+# A night without changes ends before it needs what the functions below import, and loading that
+# would take longer than looking at every file.
+if TYPE_CHECKING:
+    from tasks.evaluate.run import Progress
+    from tasks.index.rerank import Reranker
+    from tasks.index.retrieve import Retriever
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class IndexRef:
     """Documents that differ from the index it started from."""
 
 
-def snapshot_corpus(workspace: Workspace, progress: Progress) -> SnapshotRef:
+def snapshot_corpus(workspace: Workspace, progress: "Progress") -> SnapshotRef:
     """Read what changed in the sources since the last time and store the snapshot.
 
     Raises:
@@ -88,11 +87,16 @@ def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
     project, wanted = workspace.project, workspace.project.release
     embedding = embedder_digest(project.models.embedding(wanted.embedding))
     rerank = wanted.retrieval.rerank
+    reranker = None
+    if rerank is not None:
+        from tasks.index.rerank import reranker_digest
+
+        reranker = reranker_digest(project.models.reranker(rerank))
     return Release(
         prompt=load_prompt(project.prompts / f"{wanted.prompt}.yaml", variables=ANSWER_VARIABLES),
         model=model_version(wanted.model, project.models.generator(wanted.model)),
         retrieval=wanted.retrieval,
-        reranker_digest=reranker_digest(project.models.reranker(rerank)) if rerank else None,
+        reranker_digest=reranker,
         index_digest=index_digest(corpus, wanted.chunking, embedding, wanted.index),
         corpus_digest=corpus,
         chunking=wanted.chunking,
@@ -102,7 +106,7 @@ def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
     )
 
 
-def ensure_index(workspace: Workspace, release: Release, progress: Progress) -> IndexRef:
+def ensure_index(workspace: Workspace, release: Release, progress: "Progress") -> IndexRef:
     """Build the release's index if it isn't there, embedding only what the last one lacks.
 
     Raises:
@@ -115,6 +119,9 @@ def ensure_index(workspace: Workspace, release: Release, progress: Progress) -> 
         version = load_version(directory)
         if has_segments(directory, version):
             return IndexRef(release.index_digest, version.n_chunks, 0, version.n_chunks)
+    from tasks.index.build import build_index
+    from tasks.index.sharing import version_to_start_from
+
     report = build_index(
         load_snapshot(workspace.home.path("corpus", release.corpus_digest)),
         release.chunking,
@@ -143,7 +150,7 @@ def ensure_index(workspace: Workspace, release: Release, progress: Progress) -> 
     )
 
 
-def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedder:
+def open_embedder(workspace: Workspace, name: str, progress: "Progress") -> Embedder:
     """Load an embedding model, fetched on first use, or the client of one that is served.
 
     Raises:
@@ -151,12 +158,16 @@ def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedd
     """
     model = workspace.project.models.embedding(name)
     if isinstance(model, RemoteEmbedding):
+        from tasks.serve.embedding import RemoteEmbedder
+
         return RemoteEmbedder(
             name,
             model,
             tokenizer=workspace.project.root / model.tokenizer,
             api_key=os.environ.get(model.api_key_env),
         )
+    from tasks.serve.weights import ensure_embedding
+
     directory = ensure_embedding(
         name,
         model,
@@ -167,8 +178,8 @@ def open_embedder(workspace: Workspace, name: str, progress: Progress) -> Embedd
 
 
 def open_release(
-    workspace: Workspace, release: Release, embedder: Embedder, progress: Progress
-) -> Retriever:
+    workspace: Workspace, release: Release, embedder: Embedder, progress: "Progress"
+) -> "Retriever":
     """Open what a release retrieves with.
 
     Raises:
@@ -176,6 +187,9 @@ def open_release(
         SetupError: its reranker can't be had.
         ConfigError: configs/models.yaml describes another reranker by now.
     """
+    from tasks.index.filters import allowed_rows
+    from tasks.index.retrieve import open_retriever
+
     directory = workspace.home.path("index", release.index_digest)
     filters = release.retrieval.filters
     among = None
@@ -191,10 +205,15 @@ def open_release(
     )
 
 
-def _open_reranker(workspace: Workspace, release: Release, progress: Progress) -> Reranker | None:
+def _open_reranker(
+    workspace: Workspace, release: Release, progress: "Progress"
+) -> "Reranker | None":
     name = release.retrieval.rerank
     if name is None:
         return None
+    from tasks.index.rerank import CrossEncoderReranker, reranker_digest
+    from tasks.serve.weights import ensure_reranker
+
     model = workspace.project.models.reranker(name)
     if reranker_digest(model) != release.reranker_digest:
         raise ConfigError(

@@ -7,9 +7,6 @@ from tasks.answer.release import Release
 from tasks.index.search import Retrieved
 from tasks.serve.client import ModelClient
 
-ANSWER_VARIABLES = frozenset({"question", "passages"})
-"""What an answering prompt is given."""
-
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -13,6 +13,9 @@ from tasks.errors import ConfigError
 Message = dict[str, str]
 """One chat message as servers take it: `role` and `content`."""
 
+ANSWER_VARIABLES = frozenset({"question", "passages"})
+"""What an answering prompt is given."""
+
 _PLACEHOLDER = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.answer.generate import ANSWER_VARIABLES
-from tasks.answer.prompt import PromptMessage, PromptVersion, load_prompt
+from tasks.answer.prompt import ANSWER_VARIABLES, PromptMessage, PromptVersion, load_prompt
 from tasks.errors import ConfigError
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
 

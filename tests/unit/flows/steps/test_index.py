@@ -1,7 +1,10 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +86,34 @@ def test_an_index_that_is_there_is_found_without_loading_a_model(workspace, rele
     assert found.digest == release.index_digest
     assert (found.chunks, found.embedded) == (3, 0)
     assert (found.added, found.changed, found.removed) == ((), (), ())
+
+
+NOTHING_CHANGED = """
+import sys
+from flows.steps.index import ensure_index, snapshot_corpus, wanted_release
+from flows.workspace import open_workspace
+
+def silent(*step):
+    pass
+
+workspace = open_workspace()
+found = snapshot_corpus(workspace, silent)
+index = ensure_index(workspace, wanted_release(workspace, found.digest), silent)
+heavy = {"datasets", "faiss", "httpx", "mlflow", "prefect", "rich", "scipy", "sklearn"}
+heavy |= {"sentence_transformers", "sqlalchemy", "tokenizers", "torch", "transformers"}
+print(index.chunks, index.embedded, sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_a_night_without_changes_loads_no_heavy_library(release):
+    done = subprocess.run(
+        [sys.executable, "-c", NOTHING_CHANGED],
+        check=True,
+        cwd=Path.cwd(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "3 0 []\n"
 
 
 def unreachable_model(project):
