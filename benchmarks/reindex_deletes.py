@@ -24,7 +24,6 @@ import psutil
 from benchmarks.harness import Result, save, show, versions
 from benchmarks.reindex_synthetic import SyntheticCorpus, SyntheticEmbedder
 from tasks.config import Chunking
-from tasks.corpus.snapshot import CorpusSnapshot
 from tasks.index.build import BuildReport, build_index
 from tasks.index.embed import Vectors
 from tasks.index.scan import nearest
@@ -109,10 +108,7 @@ def build(
     corpus: SyntheticCorpus, model: SyntheticEmbedder, room: Path, previous: Path | None
 ) -> BuildReport:
     """Build a version of a synthetic corpus."""
-    # It has what a build reads of a snapshot, without a million documents in memory.
-    snapshot: Any = corpus
-    given: CorpusSnapshot = snapshot
-    return build_index(given, Chunking(), model, room=room, previous=previous)
+    return build_index(corpus, Chunking(), model, room=room, previous=previous)
 
 
 def _timed(work: Callable[[], BuildReport]) -> tuple[BuildReport, float]:

@@ -5,11 +5,12 @@ takes milliseconds here, and would hide it.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tasks.corpus.digests import DocumentDigests
 from tasks.corpus.document import Document, Problem
 from tasks.digest import Digest, digest
 from tasks.index.embed import Vectors
@@ -81,31 +82,33 @@ class SyntheticCorpus:
         return hashlib.sha256(self.numbers.tobytes()).hexdigest()
 
     @property
-    def document_digests(self) -> dict[str, Digest]:
-        """By id."""
-        return {
-            f"d{row:08d}": f"{number:064d}"
-            for row, number in enumerate(self.numbers.tolist())
-            if number >= 0
-        }
+    def n_documents(self) -> int:
+        """Those that aren't gone."""
+        return int((self.numbers >= 0).sum())
 
     @property
-    def documents(self) -> "_Documents":
+    def digests(self) -> DocumentDigests:
+        """Each is the number itself, in as many characters as a digest has."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        rows = np.flatnonzero(self.numbers >= 0)
+        ids, numbers = (
+            pc.utf8_lpad(pa.array(values).cast(pa.large_string()), width=width, padding="0")
+            for values, width in ((rows, 8), (self.numbers[rows], 64))
+        )
+        return DocumentDigests(ids, numbers)
+
+    def read(self, ids: Collection[str] | None = None) -> Iterator[Document]:
         """Made when they are asked for."""
-        return _Documents(self.numbers)
+        rows = range(len(self.numbers)) if ids is None else sorted(map(int, ids))
+        for row in rows:
+            if (number := int(self.numbers[row])) >= 0:
+                yield Document(f"{row:08d}", "", str(number), {"source": "synthetic"})
 
-
-class _Documents:
-    def __init__(self, numbers: np.ndarray) -> None:
-        self._numbers = numbers
-
-    def __bool__(self) -> bool:
-        return bool((self._numbers >= 0).any())
-
-    def __iter__(self) -> Iterator[Document]:
-        for row, number in enumerate(self._numbers.tolist()):
-            if number >= 0:
-                yield Document(f"d{row:08d}", "", str(number), {"source": "synthetic"})
+    def metadata(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """All have the same."""
+        return ((document.doc_id, document.metadata) for document in self.read())
 
 
 def _unit(rows: np.ndarray) -> Vectors:

@@ -12,9 +12,9 @@ from rich.progress import Progress
 
 from benchmarks.beir import Beir, Rankings, ndcg, read_beir
 from benchmarks.harness import Result, save, show, versions
+from benchmarks.snapshots import store
 from tasks.config import Chunking, EmbeddingModel, ModelsSettings, Retrieval, load_settings
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import make_snapshot
 from tasks.index.build import build_index
 from tasks.index.embed import load_embedder
 from tasks.index.lexical import K1, B
@@ -47,7 +47,7 @@ def main(directory: Path) -> bool:
     with Progress(transient=True) as bar:
         task = bar.add_task("embed")
         report = build_index(
-            make_snapshot(documents, []),
+            store(documents, home.room("benchmark-corpora")),
             Chunking(max_tokens=WHOLE),
             embedder,
             room=home.room("benchmarks"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.answer.release import Release
-from tasks.corpus.snapshot import CorpusDiff, compare_digests
+from tasks.corpus.digests import CorpusDiff, compare_digests
 from tasks.digest import SHORT, Digest
 from tasks.errors import CorruptArtifact
 from tasks.evaluate.log import EvalLog, MeasureInfo

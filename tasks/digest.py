@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ def canonical_json(content: Any) -> bytes:
 def digest(kind: str, version: int, content: Any) -> Digest:
     """Name content of one kind; a room bumps `version` when its output changes for equal input."""
     return hashlib.sha256(canonical_json([kind, version, content])).hexdigest()
+
+
+def digest_of_list(kind: str, version: int, batches: Iterable[list[str]]) -> Digest:
+    """`digest` of the one list that all batches make, which is never in memory as a whole."""
+    # The text up to the empty list, then what a longer list has instead of `]]`.
+    found = hashlib.sha256(canonical_json([kind, version, []])[:-2])
+    is_first = True
+    for batch in filter(None, batches):
+        found.update((b"" if is_first else b",") + canonical_json(batch)[1:-1])
+        is_first = False
+    found.update(b"]]")
+    return found.hexdigest()
 
 
 def text_digest(text: str) -> Digest:

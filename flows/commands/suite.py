@@ -24,7 +24,7 @@ def check(as_json: Json = False) -> None:
     Example: ratchet suite check
     """
     from flows.steps.index import snapshot_corpus
-    from tasks.corpus.snapshot import load_snapshot
+    from tasks.corpus.stored import open_snapshot
     from tasks.evaluate.spans import check_suite
     from tasks.evaluate.suite import load_suite
 
@@ -33,7 +33,7 @@ def check(as_json: Json = False) -> None:
         cases = load_suite(workspace.project.root / workspace.project.evaluate.suite)
         with terminal_progress() as progress:
             snapshot = snapshot_corpus(workspace, progress)
-        found = check_suite(cases, load_snapshot(snapshot.directory).documents)
+        found = check_suite(cases, open_snapshot(snapshot.directory))
         if as_json:
             print_json(
                 {

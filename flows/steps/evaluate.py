@@ -16,8 +16,8 @@ from flows.workspace import Workspace, actor
 from registry import evaluation_content
 from tasks.answer.prompt import ANSWER_VARIABLES, load_prompt
 from tasks.answer.release import Release
-from tasks.corpus.document import Document
-from tasks.corpus.snapshot import load_snapshot
+from tasks.corpus.snapshot import Snapshot
+from tasks.corpus.stored import open_snapshot
 from tasks.digest import SHORT, Digest
 from tasks.errors import ConfigError, SuiteError
 from tasks.evaluate.log import EvalLog, load_log, load_manifest, save_log
@@ -280,20 +280,20 @@ def suite_for(workspace: Workspace, release: Release) -> Suite:
     Raises:
         SuiteError: the file is malformed, or no gold span fits the corpus.
     """
-    suite, documents = _suite_and_documents(workspace, release)
-    check = check_suite(suite, documents)
+    suite, corpus = _suite_and_corpus(workspace, release)
+    check = check_suite(suite, corpus)
     if check.n_spans and len(check.lost) == check.n_spans:
         raise SuiteError(
             f"None of the {check.n_spans} gold spans of suite {suite.name!r} is in the corpus.",
             next_step="Name the suite of this corpus in configs/evaluate.yaml, or see what is "
             "missing: ratchet suite check",
         )
-    return relocate(suite, documents, lost="keep")
+    return relocate(suite, corpus, lost="keep")
 
 
 def check(workspace: Workspace, release: Release) -> SuiteCheck:
     """Which gold spans moved or went away in the release's corpus."""
-    return check_suite(*_suite_and_documents(workspace, release))
+    return check_suite(*_suite_and_corpus(workspace, release))
 
 
 def test_retrieval(
@@ -321,9 +321,6 @@ def _side(
     )
 
 
-def _suite_and_documents(
-    workspace: Workspace, release: Release
-) -> tuple[Suite, tuple[Document, ...]]:
+def _suite_and_corpus(workspace: Workspace, release: Release) -> tuple[Suite, Snapshot]:
     suite = load_suite(workspace.project.root / workspace.project.evaluate.suite)
-    snapshot = load_snapshot(workspace.home.path("corpus", release.corpus_digest))
-    return suite, snapshot.documents
+    return suite, open_snapshot(workspace.home.path("corpus", release.corpus_digest))

@@ -10,7 +10,7 @@ from flows.workspace import Workspace
 from tasks.answer.prompt import ANSWER_VARIABLES, load_prompt
 from tasks.answer.release import Release
 from tasks.config import RemoteEmbedding
-from tasks.corpus.snapshot import load_snapshot
+from tasks.corpus.stored import open_snapshot
 from tasks.corpus.update import update_corpus
 from tasks.digest import Digest
 from tasks.errors import ConfigError
@@ -123,7 +123,7 @@ def ensure_index(workspace: Workspace, release: Release, progress: "Progress") -
     from tasks.index.sharing import version_to_start_from
 
     report = build_index(
-        load_snapshot(workspace.home.path("corpus", release.corpus_digest)),
+        open_snapshot(workspace.home.path("corpus", release.corpus_digest)),
         release.chunking,
         open_embedder(workspace, release.embedding, progress),
         room=room,
@@ -194,8 +194,8 @@ def open_release(
     filters = release.retrieval.filters
     among = None
     if filters:
-        snapshot = load_snapshot(workspace.home.path("corpus", release.corpus_digest))
-        among = allowed_rows(open_version(directory), snapshot.documents, filters)
+        snapshot = open_snapshot(workspace.home.path("corpus", release.corpus_digest))
+        among = allowed_rows(open_version(directory), snapshot.metadata(), filters)
     return open_retriever(
         directory,
         embedder,

@@ -23,8 +23,15 @@ def write_documents(path: Path, documents: Iterable[tuple[Document, Digest]]) ->
             writer.write_table(_table(batch))
 
 
-def read_documents(path: Path, ids: Collection[str] | None = None) -> Iterator[Document]:
-    """Read documents in the order of the file: all of them, or those with these ids."""
+def read_documents(
+    path: Path, ids: Collection[str] | None = None
+) -> Iterator[tuple[Document, Digest]]:
+    """Read documents in the order of the file, each with the digest that is written beside it.
+
+    Args:
+        path: the file.
+        ids: of those that are wanted, unknown ones are passed over; None: all.
+    """
     import pyarrow.compute
     import pyarrow.parquet
 
@@ -41,15 +48,18 @@ def read_documents(path: Path, ids: Collection[str] | None = None) -> Iterator[D
                 if not pyarrow.compute.any(mask).as_py():
                     continue
                 table = file.read_row_group(group).filter(mask)
-            yield from map(_document, table.to_pylist())
+            for row in table.to_pylist():
+                yield _document(row), row["digest"]
 
 
-def read_digests(path: Path) -> dict[str, Digest]:
-    """Digest of each document by its id, in the order of the file; no text is read."""
+def read_metadata(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """Id and metadata of each document, in the order of the file; no text is read."""
     import pyarrow.parquet
 
-    columns = pyarrow.parquet.read_table(path, columns=["doc_id", "digest"]).to_pydict()
-    return dict(zip(columns["doc_id"], columns["digest"], strict=True))
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BATCH, columns=["doc_id", "metadata"]):
+            ids, metadata = (batch.column(name).to_pylist() for name in ("doc_id", "metadata"))
+            yield from zip(ids, map(dict, metadata), strict=True)
 
 
 def _document(row: dict[str, Any]) -> Document:

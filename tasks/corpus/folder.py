@@ -3,7 +3,6 @@
 import os
 import re
 import stat
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -22,48 +21,15 @@ def _parse_here(data: bytes, suffix: str) -> Parsed | Unreadable:
     return parse(data, suffix=suffix)
 
 
-def read_folder(
-    source: FolderSource,
-    *,
-    root: Path,
-    max_document_bytes: int,
-    parse_file: Parse = _parse_here,
-    checks: DocumentChecks = NO_CHECKS,
-) -> Iterator[Document | Problem]:
-    """Read every file below a folder that matches one of the patterns, ordered by path.
+def list_files(source: FolderSource, *, root: Path, now_ns: int) -> list[Unit]:
+    """Every file below a folder that matches one of the patterns, ordered by path; none is opened.
 
-    A document's id is `<source name>/<path in the folder>`. Links are followed only where they
-    end inside the folder.
+    Links are followed only where they end inside the folder.
 
     Args:
         source: the folder, relative to `root`, and its patterns; `**` stands for any folders.
         root: directory of the project.
-        max_document_bytes: bigger files are a `Problem("too_large")` and aren't read.
-        parse_file: what reads the bytes; default: `parse`, in this process.
-        checks: what is looked for, and what happens to a document where it is found.
-
-    Yields:
-        A document, or a problem that names the file, for each file that matches.
-
-    Raises:
-        CorpusError: there is no such folder, or it can't be listed.
-    """
-    for unit in list_files(source, root=root, now_ns=time.time_ns()):
-        if unit.problem is not None:
-            yield unit.problem
-        else:
-            yield from read_file(
-                source,
-                unit.name,
-                root=root,
-                max_document_bytes=max_document_bytes,
-                parse_file=parse_file,
-                checks=checks,
-            )
-
-
-def list_files(source: FolderSource, *, root: Path, now_ns: int) -> list[Unit]:
-    """Every file that matches, ordered by path; none is opened.
+        now_ns: nanoseconds since 1970.
 
     Raises:
         CorpusError: there is no such folder, or it can't be listed.
@@ -112,7 +78,21 @@ def read_file(
     parse_file: Parse = _parse_here,
     checks: DocumentChecks = NO_CHECKS,
 ) -> Iterator[Document | Problem]:
-    """Read one file of a folder, whose path is relative to it: a document, problems, or both."""
+    """Read one file of a folder: a document, problems, or both.
+
+    A document's id is `<source name>/<path in the folder>`.
+
+    Args:
+        source: the folder, relative to `root`.
+        relative: the file's path in it.
+        root: directory of the project.
+        max_document_bytes: a bigger file is a `Problem("too_large")` and isn't read.
+        parse_file: what reads the bytes; default: `parse`, in this process.
+        checks: what is looked for, and what happens to a document where it is found.
+
+    Raises:
+        CorpusError: there is no such folder.
+    """
     data = _open(source, relative, root, max_document_bytes)
     if isinstance(data, Problem):
         yield data

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tasks.config import Settings
+from tasks.corpus.digests import DocumentDigests
 from tasks.corpus.document import Document, Problem
-from tasks.corpus.documents import read_digests, read_documents, write_documents
+from tasks.corpus.documents import read_documents, read_metadata, write_documents
+from tasks.corpus.snapshot import snapshot_digest
 from tasks.digest import Digest, file_digest
 from tasks.errors import CorpusError, CorruptArtifact
 from tasks.store import new_directory, write_json
@@ -34,7 +37,8 @@ class StoredSnapshot:
     """All documents at one time, on disk.
 
     Opening it reads its manifest alone, so neither Arrow nor any text is loaded for a corpus that
-    didn't change. The file of documents is checked against its digest before its first use.
+    didn't change. Nothing that was changed since is ever given: digests are checked against the
+    snapshot's name, and each document that is read against its digest.
 
     Attributes:
         directory: where it lies; its name is the digest.
@@ -69,21 +73,21 @@ class StoredSnapshot:
             raise corrupt(self.directory, f"{type(error).__name__}: {error}") from error
 
     @cached_property
-    def document_digests(self) -> dict[str, Digest]:
-        """Digest of each document by its id, ordered by id; no text is read.
+    def digests(self) -> DocumentDigests:
+        """Digest of each document, ordered by id; no text is read.
 
         Raises:
             CorruptArtifact: the file of documents is missing or damaged.
         """
-        return read_digests(self._documents_file)
-
-    @cached_property
-    def documents(self) -> tuple[Document, ...]:
-        """All documents in memory, ordered by id; `read` gives them one by one."""
-        return tuple(self.read())
+        with self._explained():
+            found = DocumentDigests.read(self.directory / DOCUMENTS)
+        named = snapshot_digest(found.batches())
+        if named != self.digest:
+            raise corrupt(self.directory, f"its documents have the digest {named}")
+        return found
 
     def read(self, ids: Collection[str] | None = None) -> Iterator[Document]:
-        """Read documents ordered by id, a batch at a time.
+        """Read documents ordered by id, a batch at a time; each is held against its digest.
 
         Args:
             ids: of those that are wanted, unknown ones are passed over; None: all.
@@ -91,19 +95,50 @@ class StoredSnapshot:
         Raises:
             CorruptArtifact: the file of documents is missing or damaged.
         """
-        return read_documents(self._documents_file, ids)
+        with self._explained():
+            for document, expected in read_documents(self.directory / DOCUMENTS, ids):
+                found = document.digest
+                if found != expected:
+                    raise corrupt(
+                        self.directory,
+                        f"the document {document.doc_id!r} has digest {found}, expected {expected}",
+                    )
+                yield document
 
-    @cached_property
-    def _documents_file(self) -> Path:
-        path = self.directory / DOCUMENTS
-        try:
-            found = file_digest(path)
-        except OSError as error:
-            raise corrupt(self.directory, f"{DOCUMENTS}: {error}") from error
+    def metadata(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Id and metadata of each document, ordered by id; no text is read.
+
+        Raises:
+            CorruptArtifact: the file of documents is missing or damaged.
+        """
+        # A document's own digest can't be checked without its text.
+        self.check()
+        with self._explained():
+            yield from read_metadata(self.directory / DOCUMENTS)
+
+    def check(self) -> None:
+        """Check every byte of the documents.
+
+        Raises:
+            CorruptArtifact: their file is missing or has other bytes.
+        """
+        with self._explained():
+            found = file_digest(self.directory / DOCUMENTS)
         expected = self.manifest.files.get(DOCUMENTS)
         if found != expected:
             raise corrupt(self.directory, f"{DOCUMENTS} has digest {found}, expected {expected}")
-        return path
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what a damaged file makes Arrow say into an error that says what to do."""
+        import pyarrow as pa
+
+        try:
+            yield
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise corrupt(
+                self.directory, f"{DOCUMENTS}: {type(error).__name__}: {error}"
+            ) from error
 
 
 def open_snapshot(directory: Path) -> StoredSnapshot:

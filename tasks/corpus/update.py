@@ -62,7 +62,12 @@ def update_corpus(
 ) -> CorpusUpdate:
     """Read what was changed since the last reading and store the snapshot.
 
-    It gives the snapshot that `read_corpus` would give. A file is opened only when its size,
+    The second document with an id that any source had before, or with a text that its own source
+    had before, is a `Problem("duplicate")` that names the first. A source that is there and has
+    nothing in it is a `Problem("empty")`. What is wrong with single documents never stops the
+    others.
+
+    It gives the snapshot that a first reading would give. A file is opened only when its size,
     modification time, change time or inode differs from the last reading's, when it was written
     so shortly before that reading that a later change could have the same times, or when it
     couldn't be opened then. With other settings, parsers or another place of the project,
@@ -95,7 +100,7 @@ def update_corpus(
             for source, unit in listed
         }
         kept, problems = _resolve(settings, units)
-        stored = before.document_digests if before is not None else {}
+        stored = before.digests.to_dict() if before is not None else {}
         missing = {
             key
             for key, found in kept.values()
@@ -108,7 +113,7 @@ def update_corpus(
     if missing:
         kept, problems = _resolve(settings, units)
     ordered = [kept[doc_id][1] for doc_id in sorted(kept)]
-    name = snapshot_digest([found.digest for found in ordered])
+    name = snapshot_digest([[found.digest for found in ordered]])
     snapshot = store_documents(room, name, _documents(ordered, reader.documents, before), problems)
     save_reading(directory, listing=listing, snapshot=snapshot, units=units)
     return CorpusUpdate(snapshot, reader.opened, len(listed))

@@ -1,14 +1,15 @@
 """A suite and a corpus snapshot -> where the quotes that answer each question are now."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from tasks.corpus.document import Document
+from tasks.corpus.snapshot import Snapshot
 from tasks.errors import SuiteError
 from tasks.evaluate.suite import Span, Suite
 
 _SHOWN_ERRORS = 20
+_SHOWN_PLACES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,38 +77,53 @@ class SuiteCheck:
         return [_lost_line(span) for span in self.lost] + [_moved_line(span) for span in self.moved]
 
 
-def check_suite(suite: Suite, documents: Iterable[Document]) -> SuiteCheck:
-    """Look for every quote in the documents of one corpus snapshot."""
-    texts = {document.doc_id: document.text for document in documents}
+def check_suite(suite: Suite, corpus: Snapshot) -> SuiteCheck:
+    """Look for every quote in the documents of a corpus.
+
+    Only documents that the suite names are read; all are only where a quote isn't in its own.
+    """
+    gold = [(case.case_id, span) for case in suite.cases for span in case.gold]
+    texts = {item.doc_id: item.text for item in corpus.read({span.doc_id for _, span in gold})}
     moved: list[MovedSpan] = []
-    lost: list[LostSpan] = []
-    n_spans = 0
-    for case in suite.cases:
-        for span in case.gold:
-            n_spans += 1
-            found = _find(case.case_id, span, texts)
-            if isinstance(found, MovedSpan):
-                moved.append(found)
-            elif isinstance(found, LostSpan):
-                lost.append(found)
-    return SuiteCheck(len(suite.cases), n_spans, tuple(moved), tuple(lost))
+    missing: list[tuple[str, Span]] = []
+    for case_id, span in gold:
+        text = texts.get(span.doc_id, "")
+        if text[span.start : span.end] == span.quote:
+            continue
+        if starts := _occurrences(text, span.quote):
+            start = min(starts, key=lambda place: (abs(place - span.start), place))
+            new = replace(span, start=start, end=start + len(span.quote))
+            moved.append(MovedSpan(case_id, span, new, len(starts)))
+        else:
+            missing.append((case_id, span))
+    elsewhere = _documents_with([span.quote for _, span in missing], corpus)
+    lost = tuple(
+        LostSpan(
+            case_id,
+            span,
+            "quote_not_found" if span.doc_id in texts else "unknown_document",
+            tuple(elsewhere[span.quote]),
+        )
+        for case_id, span in missing
+    )
+    return SuiteCheck(len(suite.cases), len(gold), tuple(moved), lost)
 
 
 def relocate(
-    suite: Suite, documents: Iterable[Document], *, lost: Literal["refuse", "keep"] = "refuse"
+    suite: Suite, corpus: Snapshot, *, lost: Literal["refuse", "keep"] = "refuse"
 ) -> Suite:
-    """Give every span the position that its quote has in these documents.
+    """Give every span the position that its quote has in a corpus.
 
     Args:
         suite: its digest doesn't change.
-        documents: one corpus snapshot.
+        corpus: one snapshot.
         lost: what to do when a quote is gone: `refuse` the suite, or `keep` the span, so that
             retrieval misses it and the case counts against the release.
 
     Raises:
         SuiteError: quotes are gone, and `lost` is `refuse`.
     """
-    check = check_suite(suite, documents)
+    check = check_suite(suite, corpus)
     if check.lost and lost == "refuse":
         shown = "\n".join(f"  {_lost_line(span)}" for span in check.lost[:_SHOWN_ERRORS])
         raise SuiteError(
@@ -124,21 +140,20 @@ def relocate(
     return Suite(suite.name, cases)
 
 
-def _find(case_id: str, span: Span, texts: Mapping[str, str]) -> MovedSpan | LostSpan | None:
-    text = texts.get(span.doc_id)
-    if text is not None:
-        if text[span.start : span.end] == span.quote:
-            return None
-        starts = _occurrences(text, span.quote)
-        if starts:
-            start = min(starts, key=lambda place: (abs(place - span.start), place))
-            new = replace(span, start=start, end=start + len(span.quote))
-            return MovedSpan(case_id, span, new, len(starts))
-    elsewhere = sorted(doc_id for doc_id, other in texts.items() if span.quote in other)[:3]
-    reason: Literal["unknown_document", "quote_not_found"] = (
-        "unknown_document" if text is None else "quote_not_found"
-    )
-    return LostSpan(case_id, span, reason, tuple(elsewhere))
+def _documents_with(quotes: Sequence[str], corpus: Snapshot) -> dict[str, list[str]]:
+    """Ids of the first few documents that have each quote."""
+    found: dict[str, list[str]] = {quote: [] for quote in quotes}
+    open_quotes = set(found)
+    if not open_quotes:
+        return found
+    for document in corpus.read():
+        for quote in [quote for quote in open_quotes if quote in document.text]:
+            found[quote].append(document.doc_id)
+            if len(found[quote]) == _SHOWN_PLACES:
+                open_quotes.discard(quote)
+        if not open_quotes:
+            break
+    return found
 
 
 def _occurrences(text: str, quote: str) -> list[int]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.config import Chunking, Compaction, IndexSettings
-from tasks.corpus.snapshot import CorpusDiff
+from tasks.corpus.digests import CorpusDiff
 from tasks.digest import Digest
 from tasks.index.compaction import segments_to_merge
 from tasks.index.embed import Vectors

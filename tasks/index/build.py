@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from tasks.config import Chunking, Compaction, IndexSettings
 from tasks.corpus.chunk import chunk_document
-from tasks.corpus.document import Document
-from tasks.corpus.snapshot import CorpusDiff, CorpusSnapshot, compare_digests
+from tasks.corpus.digests import CorpusDiff, compare_digests
+from tasks.corpus.snapshot import Snapshot
 from tasks.digest import Digest, file_digest
 from tasks.errors import CorpusError
 from tasks.index.approximate import segment_kind
@@ -32,7 +32,6 @@ from tasks.index.version import (
     index_digest,
     load_version,
     save_version,
-    write_documents,
 )
 from tasks.store import new_directory, scratch_directory
 
@@ -67,7 +66,7 @@ class BuildReport:
 
 
 def build_index(
-    snapshot: CorpusSnapshot,
+    snapshot: Snapshot,
     chunking: Chunking,
     embedder: Embedder,
     *,
@@ -88,7 +87,7 @@ def build_index(
     killed; directories that builds left behind are removed here once they are a day old.
 
     Args:
-        snapshot: the corpus.
+        snapshot: the corpus; of its texts only those are read that have to be chunked.
         chunking: how documents are cut.
         embedder: the model; asked only for texts that it hasn't embedded before.
         room: directory of all index versions, their segments and the embedding caches.
@@ -102,11 +101,12 @@ def build_index(
 
     Raises:
         CorpusError: the snapshot has no documents, or no text in them.
-        CorruptArtifact: a file of the previous version isn't the one that was written.
+        CorruptArtifact: a file of the previous version, or a document, isn't the one that was
+            written.
         SetupError: the disk is too small; every earlier version is as it was.
         Terminal: the new segment doesn't find its own passages.
     """
-    if not snapshot.documents:
+    if not snapshot.n_documents:
         raise CorpusError(
             f"The corpus snapshot {snapshot.digest[:12]} has no documents, "
             f"only {len(snapshot.problems)} problem(s).",
@@ -115,9 +115,8 @@ def build_index(
     index = index or IndexSettings()
     name = index_digest(snapshot.digest, chunking, embedder.digest, index)
     final = room / name
-    documents = snapshot.document_digests
     before = None if previous is None else StoredIndex(previous)
-    diff = compare_digests(before.documents(), documents) if before else None
+    diff = None if before is None else _compare(before, snapshot)
     if final.is_dir():
         version = load_version(final)
         if has_segments(final, version):
@@ -135,7 +134,7 @@ def build_index(
         scratch_directory(room, name[:16]) as scratch,
     ):
         with ChunkWriter(scratch / CHUNKS) as writer:
-            for document in _to_chunk(snapshot.documents, base):
+            for document in snapshot.read(base.fresh if base else None):
                 for chunk in chunk_document(document, chunking, count_tokens=embedder.count_tokens):
                     writer.add(chunk)
             writer.flush()
@@ -153,7 +152,7 @@ def build_index(
             rows=len(table),
             dimensions=embedder.dimensions,
             embedded=len(rows),
-            documents=len(documents),
+            documents=snapshot.n_documents,
         )
         check_room(room, needed, free)
         plan = EmbeddingPlan(len(rows), len(np.unique(keys)) - len(rows), other_model)
@@ -172,14 +171,14 @@ def build_index(
                 recall=index.recall,
             )
             uses.append(SegmentUse(digest=new.digest, n_chunks=len(new)))
-        write_documents(partial / DOCUMENTS, documents)
+        snapshot.digests.write(partial / DOCUMENTS)
         version = IndexVersion(
             digest=name,
             corpus_digest=snapshot.digest,
             chunking=chunking,
             embedding=embedder.name,
             embedding_digest=embedder.digest,
-            n_documents=len(documents),
+            n_documents=snapshot.n_documents,
             n_chunks=sum(use.n_chunks - use.n_deleted for use in uses),
             dimensions=embedder.dimensions,
             index=index,
@@ -188,8 +187,8 @@ def build_index(
         )
         if not version.n_chunks:
             raise CorpusError(
-                f"The {len(documents)} documents of the corpus snapshot {snapshot.digest[:12]} "
-                "have no text.",
+                f"The {snapshot.n_documents} documents of the corpus snapshot "
+                f"{snapshot.digest[:12]} have no text.",
                 next_step="Correct the sources in configs/corpus.yaml.",
             )
         save_version(partial, version)
@@ -204,10 +203,10 @@ def build_index(
     )
 
 
-def _to_chunk(documents: Iterable[Document], base: Base | None) -> Iterable[Document]:
-    if base is None:
-        return documents
-    return (document for document in documents if document.doc_id in base.fresh)
+def _compare(before: StoredIndex, snapshot: Snapshot) -> CorpusDiff:
+    if before.version.corpus_digest == snapshot.digest:
+        return CorpusDiff()
+    return compare_digests(before.documents(), snapshot.digests)
 
 
 def _gather(

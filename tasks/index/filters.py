@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.corpus.document import Document
 from tasks.index.version import StoredIndex
 
 Filters = Mapping[str, Sequence[str]]
@@ -18,16 +17,16 @@ def passes(metadata: Mapping[str, str], filters: Filters) -> bool:
 
 
 def allowed_rows(
-    stored: StoredIndex, documents: Iterable[Document], filters: Filters
+    stored: StoredIndex, metadata: Iterable[tuple[str, Mapping[str, str]]], filters: Filters
 ) -> list[NDArray[np.bool_]]:
     """For each segment shape (rows,): the chunks of the version whose document passes.
 
     Args:
         stored: the index version.
-        documents: of the snapshot that it was built from.
+        metadata: id and metadata of each document of the snapshot that it was built from.
         filters: may be empty.
     """
-    names = [document.doc_id for document in documents if passes(document.metadata, filters)]
+    names = [doc_id for doc_id, values in metadata if passes(values, filters)]
     return [
         live & segment.chunks.rows_of(names)
         for segment, live in zip(stored.segments, stored.live, strict=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.corpus.snapshot import CorpusDiff, compare_digests
+from tasks.corpus.digests import CorpusDiff, compare_digests
 from tasks.digest import Digest
 from tasks.index.cache import EMBEDDINGS
 from tasks.index.segment import SEGMENTS, SegmentKind

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from tasks.config import Chunking, IndexSettings, Settings
 from tasks.corpus.chunk import CHUNKING_VERSION
+from tasks.corpus.digests import DocumentDigests
 from tasks.digest import Digest, digest, file_digest
 from tasks.errors import CorruptArtifact
 from tasks.index.segment import SEGMENTS, load_segment
@@ -158,13 +158,10 @@ class StoredIndex:
             )
         return masks
 
-    def documents(self) -> dict[str, Digest]:
+    def documents(self) -> DocumentDigests:
         """Digest of each document by its id."""
-        import pyarrow.parquet
-
         self._check(DOCUMENTS)
-        columns = pyarrow.parquet.read_table(self.directory / DOCUMENTS).to_pydict()
-        return dict(zip(columns["doc_id"], columns["digest"], strict=True))
+        return DocumentDigests.read(self.directory / DOCUMENTS)
 
     def batches(self, columns: list[str] | None = None) -> Any:
         """Iterate over (segment number, rows, batch) of all chunks that aren't deleted.
@@ -234,15 +231,6 @@ def check_files(directory: Path, version: IndexVersion) -> None:
     if stored.version != version:
         raise corrupt(directory, f"{MANIFEST} has changed")
     stored.check()
-
-
-def write_documents(path: Path, documents: Mapping[str, Digest]) -> None:
-    """Write the digest of each document by its id."""
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    table = pa.table({"doc_id": list(documents), "digest": list(documents.values())})
-    pyarrow.parquet.write_table(table, path, compression="zstd")
 
 
 def write_tombstones(directory: Path, segment: Digest, live: NDArray[np.bool_]) -> None:

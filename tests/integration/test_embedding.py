@@ -7,13 +7,13 @@ import pytest
 
 from tasks.config import Chunking, ModelsSettings, load_settings
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import make_snapshot
 from tasks.errors import SetupError
 from tasks.index.build import build_index
 from tasks.index.embed import SentenceEmbedder, load_embedder
 from tasks.index.search import open_index
 from tasks.serve.weights import ensure_embedding
 from tasks.store import Home
+from tests.corpora import MemorySnapshot
 
 pytestmark = pytest.mark.integration
 
@@ -44,9 +44,7 @@ def test_the_real_model_finds_meaning_in_other_words(weights: Path, tmp_path: Pa
     documents = [
         Document(str(row), "Note", text, {"source": "notes"}) for row, text in enumerate(TEXTS[:3])
     ]
-    report = build_index(
-        make_snapshot(documents, []), Chunking(), model, room=tmp_path, previous=None
-    )
+    report = build_index(MemorySnapshot(documents), Chunking(), model, room=tmp_path, previous=None)
     hits = open_index(report.directory, model).search(
         ["Where does the pet rest?", "monetary policy"], top_k=1
     )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.digest import canonical_json, digest, file_digest, text_digest
+from tasks.digest import canonical_json, digest, digest_of_list, file_digest, text_digest
 
 SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -61,3 +61,9 @@ def test_a_text_and_a_file_that_holds_it_have_one_digest(tmp_path_factory, text)
 
 def test_a_text_that_no_file_can_hold_has_a_digest_too():
     assert text_digest("\ud800") != text_digest("\ud801")
+
+
+@given(st.lists(st.lists(st.text(), max_size=3), max_size=4))
+def test_a_list_in_batches_has_the_digest_of_the_list(batches):
+    whole = [item for batch in batches for item in batch]
+    assert digest_of_list("kind", 1, batches) == digest("kind", 1, whole)

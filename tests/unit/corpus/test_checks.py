@@ -7,7 +7,7 @@ from tasks.corpus.checks import checked
 from tasks.corpus.document import Document, Problem
 from tasks.corpus.instructions import find_instruction
 from tasks.corpus.parse import parse_html, parse_markdown, parse_pdf
-from tasks.corpus.snapshot import read_corpus
+from tasks.corpus.update import update_corpus
 from tests.pdf import make_pdf
 
 REPORT = DocumentChecks()
@@ -178,8 +178,13 @@ def test_findings_are_problems_of_the_snapshot(tmp_path: Path):
     (tmp_path / "docs" / "c.md").write_text("Fine.")
     source = FolderSource(kind="folder", name="docs", path=Path("docs"))
     checks = DocumentChecks(hidden_text="report", instructions="quarantine")
-    snapshot = read_corpus(CorpusSettings(sources=(source,), checks=checks), root=tmp_path)
-    assert [item.doc_id for item in snapshot.documents] == ["docs/a.html", "docs/c.md"]
+    snapshot = update_corpus(
+        CorpusSettings(sources=(source,), checks=checks),
+        root=tmp_path,
+        room=tmp_path / "room",
+        readings=tmp_path / "readings",
+    ).snapshot
+    assert [item.doc_id for item in snapshot.read()] == ["docs/a.html", "docs/c.md"]
     assert [(item.name, item.reason, item.is_kept) for item in snapshot.problems] == [
         ("docs/a.html", "hidden_text", True),
         ("docs/b.txt", "instructions", False),

@@ -1,12 +1,14 @@
 import os
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.config import FolderSource
 from tasks.corpus.document import Document, Problem
-from tasks.corpus.folder import pattern_regex, read_folder
+from tasks.corpus.folder import list_files, pattern_regex, read_file
 from tasks.errors import CorpusError
 from tests.pdf import make_pdf
 
@@ -20,6 +22,18 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "docs"
     path.mkdir()
     return path
+
+
+def read_folder(
+    source: FolderSource, *, root: Path, max_document_bytes: int
+) -> Iterator[Document | Problem]:
+    for unit in list_files(source, root=root, now_ns=time.time_ns()):
+        if unit.problem is not None:
+            yield unit.problem
+        else:
+            yield from read_file(
+                source, unit.name, root=root, max_document_bytes=max_document_bytes
+            )
 
 
 def read(root: Path, *, max_bytes: int = 10_000, **settings: object) -> dict[str, str]:

@@ -10,11 +10,11 @@ import pytest
 from tasks.answer.release import Release
 from tasks.config import Chunking, EvaluateSettings, Retrieval
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import make_snapshot
 from tasks.evaluate.run import EvaluationPlan, plan_evaluation
 from tasks.evaluate.suite import Case, Span, Suite
 from tasks.index.build import build_index
 from tasks.index.search import Index, open_index
+from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 from tests.evaluations import make_release
 from tests.servers import OpenAIServer
@@ -31,7 +31,7 @@ def text_of(word: str) -> str:
 def index_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     documents = [Document(word, f"About {word}", text_of(word), {}) for word in WORDS]
     report = build_index(
-        make_snapshot(documents, []),
+        MemorySnapshot(documents),
         Chunking(max_tokens=40, overlap_tokens=0),
         HashingEmbedder(),
         room=tmp_path_factory.mktemp("index"),

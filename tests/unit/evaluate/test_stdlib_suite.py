@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.config import CorpusSettings, PythonSource
-from tasks.corpus.snapshot import read_corpus
+from tasks.corpus.update import update_corpus
 from tasks.evaluate.spans import check_suite
 from tasks.evaluate.suite import load_suite
 
@@ -19,9 +19,13 @@ def suite():
 
 
 @pytest.fixture(scope="module")
-def documents():
+def documents(tmp_path_factory):
     source = PythonSource(kind="python", name="python-docs", packages=("stdlib",))
-    return read_corpus(CorpusSettings(sources=(source,)), root=SUITE.parent).documents
+    place = tmp_path_factory.mktemp("corpus")
+    settings = CorpusSettings(sources=(source,))
+    return update_corpus(
+        settings, root=SUITE.parent, room=place / "room", readings=place / "readings"
+    ).snapshot
 
 
 def test_every_quote_is_found_in_the_document_that_the_suite_names(suite, documents):

@@ -13,7 +13,7 @@ from flows.cli import app
 from flows.steps.index import snapshot_corpus, wanted_release
 from flows.workspace import Workspace, open_workspace
 from tasks.answer.release import Release
-from tasks.corpus.snapshot import load_snapshot
+from tasks.corpus.stored import open_snapshot
 from tasks.index.build import build_index
 from tests.embedders import HashingEmbedder
 from tests.servers import OpenAIServer, free_port
@@ -112,7 +112,7 @@ def publish(workspace: Workspace) -> Release:
     embedder = HashingEmbedder()
     embedder.digest = wanted.embedding_digest
     build_index(
-        load_snapshot(snapshot.directory),
+        open_snapshot(snapshot.directory),
         wanted.chunking,
         embedder,
         room=workspace.home.room("index"),

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from tasks.config import Chunking, IndexSettings
+from tasks.corpus.digests import CorpusDiff
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import CorpusDiff, CorpusSnapshot, make_snapshot
+from tasks.corpus.snapshot import Snapshot
+from tasks.corpus.stored import store_documents
 from tasks.digest import digest
 from tasks.errors import CorpusError, CorruptArtifact, Terminal
 from tasks.index.build import (
@@ -27,6 +29,7 @@ from tasks.index.chunks import FIELDS
 from tasks.index.search import open_index
 from tasks.index.sharing import version_directories
 from tasks.index.version import index_digest, load_version, open_version
+from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 
 CHUNKING = Chunking(max_tokens=8, overlap_tokens=2)
@@ -36,18 +39,18 @@ def document(doc_id: str, text: str) -> Document:
     return Document(doc_id, f"Title of {doc_id}", text, {"source": "docs"})
 
 
-def corpus(**changes: str | None) -> CorpusSnapshot:
+def corpus(**changes: str | None) -> MemorySnapshot:
     texts: dict[str, str | None] = {
         f"doc{n}": f"Here is text number {n}. It has a few sentences. This is the last of {n}."
         for n in range(10)
     }
     texts |= changes
-    return make_snapshot([document(name, text) for name, text in texts.items() if text], [])
+    return MemorySnapshot([document(name, text) for name, text in texts.items() if text])
 
 
 def build(
     room: Path,
-    snapshot: CorpusSnapshot,
+    snapshot: Snapshot,
     previous: Path | None = None,
     *,
     embedder: HashingEmbedder | None = None,
@@ -135,9 +138,33 @@ def test_only_what_changed_is_embedded(tmp_path: Path):
     assert second.version.segments[0].n_deleted == 6
 
 
+def test_only_documents_that_are_new_or_changed_are_read(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    changed = corpus(doc1="A new text.", doc2=None, extra="An added document.")
+    build(tmp_path, changed, first.directory)
+    assert changed.was_read == ["doc1", "extra"]
+    same = corpus()
+    assert build(tmp_path, same, first.directory).version == first.version
+    assert same.was_read == []
+
+
+def test_a_document_that_was_changed_on_the_disk_never_becomes_a_version(tmp_path: Path):
+    wanted = corpus()
+    forged = [replace(wanted.documents[0], text="Forged."), *wanted.documents[1:]]
+    digests = [item.digest for item in wanted.documents]
+    stored = store_documents(
+        tmp_path / "corpus", wanted.digest, zip(forged, digests, strict=True), ()
+    )
+    room = tmp_path / "room"
+    with pytest.raises(CorruptArtifact, match="'doc0'") as raised:
+        build(room, stored)
+    assert str(stored.directory) in raised.value.next_step
+    assert version_directories(room) == []
+
+
 def test_equal_passages_are_embedded_once(tmp_path: Path):
-    twins = make_snapshot(
-        [Document(name, "Title", "Equal text.", {"source": name}) for name in ("a", "b")], []
+    twins = MemorySnapshot(
+        [Document(name, "Title", "Equal text.", {"source": name}) for name in ("a", "b")]
     )
     report = build(tmp_path, twins)
     assert (report.embedded, report.reused, report.version.n_chunks) == (1, 1, 2)
@@ -179,8 +206,8 @@ def test_what_comes_back_or_moves_embeds_nothing(tmp_path: Path):
     without = build(tmp_path, corpus(doc3=None), first.directory)
     again = build(tmp_path, corpus(), without.directory, embedder=(model := HashingEmbedder()))
     assert again.version == first.version
-    moved = make_snapshot(
-        [replace(one, doc_id=f"moved/{one.doc_id}") for one in corpus().documents], []
+    moved = MemorySnapshot(
+        [replace(one, doc_id=f"moved/{one.doc_id}") for one in corpus().documents]
     )
     after = build(tmp_path, moved, first.directory, embedder=model)
     assert (after.embedded, model.texts) == (0, [])
@@ -220,7 +247,7 @@ def test_a_damaged_segment_that_was_deleted_is_built_anew_without_embedding(tmp_
 
 def test_a_corpus_without_documents_is_an_error(tmp_path: Path):
     with pytest.raises(CorpusError, match="no documents"):
-        build(tmp_path, make_snapshot([], []))
+        build(tmp_path, MemorySnapshot([]))
 
 
 class BrokenEmbedder(HashingEmbedder):
@@ -342,7 +369,7 @@ def test_a_build_with_nothing_to_do_loads_no_heavy_library(tmp_path: Path):
 def test_what_will_be_embedded_is_said_before_and_how_long_it_takes_after_the_first_batch(
     tmp_path: Path,
 ):
-    many = make_snapshot([document(f"d{n}", f"Text number {n}.") for n in range(1_500)], [])
+    many = MemorySnapshot([document(f"d{n}", f"Text number {n}.") for n in range(1_500)])
     told: list[EmbeddingPlan] = []
     first = build_index(
         many, CHUNKING, HashingEmbedder(), room=tmp_path, previous=None, announce=told.append
@@ -364,7 +391,7 @@ def test_what_will_be_embedded_is_said_before_and_how_long_it_takes_after_the_fi
     told.clear()
     again = [document("new", "Text of another one."), *many.documents]
     build_index(
-        make_snapshot(again, []),
+        MemorySnapshot(again),
         Chunking(max_tokens=9, overlap_tokens=0),
         HashingEmbedder(),
         room=tmp_path,

@@ -9,12 +9,12 @@ import pytest
 
 from tasks.config import Chunking
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import CorpusSnapshot, make_snapshot
 from tasks.digest import text_digest
 from tasks.index.build import build_index
 from tasks.index.cache import EmbeddingCache
 from tasks.index.search import open_index
 from tasks.index.sharing import version_directories
+from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 from tests.processes import FORK, Child
 from tests.unit.registry.test_races import die_at
@@ -22,7 +22,7 @@ from tests.unit.registry.test_races import die_at
 CHUNKING = Chunking(max_tokens=8, overlap_tokens=2)
 
 
-def corpus(night: int) -> CorpusSnapshot:
+def corpus(night: int) -> MemorySnapshot:
     """Ten documents; each night one is new, one changed and one gone."""
     texts = {
         n: f"Here is text number {n}. It has a few sentences. Those end soon."
@@ -32,7 +32,7 @@ def corpus(night: int) -> CorpusSnapshot:
     documents = [
         Document(f"doc{n}", f"Title {n}", text, {"source": "docs"}) for n, text in texts.items()
     ]
-    return make_snapshot(documents, [])
+    return MemorySnapshot(documents)
 
 
 def build(room: Path, night: int, previous: Path | None, embedder: HashingEmbedder) -> Path:

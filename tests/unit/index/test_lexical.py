@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from tasks.config import Chunking
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import make_snapshot
 from tasks.errors import CorruptArtifact
 from tasks.index.build import build_index
 from tasks.index.lexical import K1, B, Bm25, LexicalIndex, open_lexical
 from tasks.index.postings import LEXICAL, Postings, count_words, words_of, write_postings
 from tasks.index.sharing import unused_parts
 from tasks.index.version import open_version
+from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 
 TEXTS = {
@@ -30,7 +30,7 @@ WORDS = ("cat", "dog", "tree", "river", "stone", "cloud", "the")
 def build(room: Path, texts: Mapping[str, str], previous: Path | None = None) -> Path:
     documents = [Document(name, "Notes", text, {"source": name}) for name, text in texts.items()]
     return build_index(
-        make_snapshot(documents, []), Chunking(), HashingEmbedder(), room=room, previous=previous
+        MemorySnapshot(documents), Chunking(), HashingEmbedder(), room=room, previous=previous
     ).directory
 
 

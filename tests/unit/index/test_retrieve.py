@@ -5,7 +5,6 @@ import pytest
 
 from tasks.config import Chunking, Retrieval
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import make_snapshot
 from tasks.digest import digest
 from tasks.index.build import build_index
 from tasks.index.filters import allowed_rows, passes
@@ -13,6 +12,7 @@ from tasks.index.fuse import in_order, reciprocal_rank
 from tasks.index.retrieve import Retriever, open_retriever
 from tasks.index.search import Retrieved
 from tasks.index.version import open_version
+from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 
 DOCUMENTS = [
@@ -34,7 +34,7 @@ class ByLength:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    snapshot = make_snapshot(DOCUMENTS, [])
+    snapshot = MemorySnapshot(DOCUMENTS)
     return build_index(
         snapshot, Chunking(), HashingEmbedder(), room=tmp_path, previous=None
     ).directory
@@ -99,7 +99,7 @@ def test_candidates_bound_what_is_reranked(directory: Path):
 @pytest.mark.parametrize("kind", ["dense", "lexical", "hybrid"])
 def test_only_documents_that_pass_the_filters_are_found(directory: Path, kind: str):
     filters = {"source": ("wild", "zoo"), "year": ("2024",)}
-    among = allowed_rows(open_version(directory), DOCUMENTS, filters)
+    among = allowed_rows(open_version(directory), MemorySnapshot(DOCUMENTS).metadata(), filters)
     retrieval = Retrieval(kind=kind, filters=filters)
     retriever = open_retriever(directory, HashingEmbedder(), retrieval, among=among)
     assert names(retriever, "what hunts at night") == ["owls"]
@@ -108,7 +108,7 @@ def test_only_documents_that_pass_the_filters_are_found(directory: Path, kind: s
 @pytest.mark.parametrize("kind", ["dense", "lexical", "hybrid"])
 def test_filters_that_no_document_passes_find_nothing(directory: Path, kind: str):
     filters = {"source": ("zoo",)}
-    among = allowed_rows(open_version(directory), DOCUMENTS, filters)
+    among = allowed_rows(open_version(directory), MemorySnapshot(DOCUMENTS).metadata(), filters)
     retrieval = Retrieval(kind=kind, filters=filters)
     retriever = open_retriever(directory, HashingEmbedder(), retrieval, among=among)
     assert names(retriever, "what hunts at night") == []

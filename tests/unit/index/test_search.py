@@ -4,10 +4,10 @@ import pytest
 
 from tasks.config import Chunking
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import make_snapshot
 from tasks.errors import ConfigError, CorruptArtifact
 from tasks.index.build import build_index
 from tasks.index.search import Retrieved, open_index
+from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 
 TEXTS = {
@@ -21,7 +21,7 @@ TEXTS = {
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     documents = [Document(name, "Notes", text, {"source": name}) for name, text in TEXTS.items()]
-    snapshot = make_snapshot(documents, [])
+    snapshot = MemorySnapshot(documents)
     return build_index(
         snapshot, Chunking(), HashingEmbedder(), room=tmp_path, previous=None
     ).directory

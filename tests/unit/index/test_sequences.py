@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from tasks.config import Chunking
 from tasks.corpus.chunk import chunk_document
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import make_snapshot
 from tasks.index.build import build_index
 from tasks.index.chunks import embedded_text
 from tasks.index.search import open_index
+from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 
 CHUNKING = Chunking(max_tokens=6, overlap_tokens=2)
@@ -79,7 +79,7 @@ def test_any_sequence_of_changes_finds_the_same_as_an_index_built_from_scratch(
         for night, changes in enumerate(nights):
             for change in changes:
                 texts = apply(texts, change)
-            snapshot = make_snapshot(documents(texts), [])
+            snapshot = MemorySnapshot(documents(texts))
             report = build_index(snapshot, CHUNKING, embedder, room=room, previous=previous)
             previous = report.directory
             fresh = build_index(

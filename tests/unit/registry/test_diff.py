@@ -4,9 +4,10 @@ from pathlib import Path
 
 from registry.diff import ReleaseDiff, compare_evaluations, compare_releases, index_side
 from tasks.config import Chunking
+from tasks.corpus.digests import CorpusDiff
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import CorpusDiff, make_snapshot
 from tasks.index.build import build_index
+from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 from tests.evaluations import make_log, make_release
 
@@ -58,8 +59,8 @@ def test_documents_and_passages_that_differ_are_counted_and_named(tmp_path):
     changed = {**texts, "doc1": "Another text altogether.", "new": "A new one."}
     del changed["doc2"]
     for documents in (texts, changed):
-        made = make_snapshot(
-            [Document(name, name, text, {"source": "t"}) for name, text in documents.items()], []
+        made = MemorySnapshot(
+            [Document(name, name, text, {"source": "t"}) for name, text in documents.items()]
         )
         report = build_index(made, Chunking(), embedder, room=tmp_path, previous=None)
         digests.append((report.version.digest, made.digest))

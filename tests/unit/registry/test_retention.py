@@ -8,12 +8,12 @@ from registry import PRODUCTION, Registry
 from registry.retention import DAY_S, Retention, last_champions, open_decisions
 from tasks.config import Chunking
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import make_snapshot
 from tasks.digest import text_digest
 from tasks.errors import RegistryError
 from tasks.evaluate.log import save_log
 from tasks.index.build import build_index
 from tasks.index.search import open_index
+from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 from tests.evaluations import make_log
 
@@ -279,9 +279,7 @@ def test_segments_and_embeddings_stay_as_long_as_a_kept_version_uses_them(
         documents = [Document(doc, doc, text, {"source": "s"}) for doc, text in texts.items()]
         previous = reports[-1].directory if name == "two" else None
         reports.append(
-            build_index(
-                make_snapshot(documents, []), Chunking(), model, room=room, previous=previous
-            )
+            build_index(MemorySnapshot(documents), Chunking(), model, room=room, previous=previous)
         )
     # The second one is kept; the others belong to no release.
     keep = reports[1].version.digest

@@ -4,7 +4,7 @@ import pytest
 
 from flows.steps.index import snapshot_corpus, wanted_release
 from flows.workspace import open_workspace
-from tasks.corpus.snapshot import load_snapshot
+from tasks.corpus.stored import open_snapshot
 from tasks.index.build import build_index
 from tests.embedders import HashingEmbedder
 from tests.unit.flows.conftest import publish, silent
@@ -23,7 +23,7 @@ def two(project, release):
     model.digest = wanted.embedding_digest
     room = workspace.home.room("index")
     build_index(
-        load_snapshot(snapshot.directory),
+        open_snapshot(snapshot.directory),
         wanted.chunking,
         model,
         room=room,
