@@ -262,7 +262,7 @@ class _Run:
         judges = [each if judged and each.applies(case) else None for each in self.judges]
         with calling(position=position):
             # What needs no answer doesn't wait for one.
-            first = [each for each in judges if each is not None and not _needs_answer(each)]
+            first = [each for each in judges if each is not None and not each.needs_answer]
             bare = CaseResult(case=case, retrieved=passages, answer=None)
             work: list[Coroutine[Any, Any, Any]] = [self._answer(case, passages)]
             work += [each.score([bare], self.context) for each in first]
@@ -313,11 +313,6 @@ class _Run:
     def _tell(self, stage: str, total: int) -> None:
         self.done[stage] += 1
         self.progress(stage, self.done[stage], total)
-
-
-def _needs_answer(judge: Measure) -> bool:
-    """Whether a judged measure looks at the answer; those of retrieval don't, and say so."""
-    return bool(getattr(judge, "needs_answer", True))
 
 
 def _costs(meter: Meter) -> dict[str, CostRow]:

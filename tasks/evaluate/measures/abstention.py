@@ -45,4 +45,6 @@ def abstention(case: "Case", answer: "Answer") -> float:
     return float(case.answerable != abstains(answer.text))
 
 
-ABSTENTION = AnswerMeasure("abstention", abstention, kind="binary", higher_is_better=True)
+ABSTENTION = AnswerMeasure(
+    "abstention", abstention, inputs=("reference", "answer"), kind="binary", higher_is_better=True
+)

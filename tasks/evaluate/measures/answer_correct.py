@@ -26,5 +26,10 @@ def answer_correct(case: "Case", answer: "Answer") -> float:
 
 
 ANSWER_CORRECT = AnswerMeasure(
-    "answer_correct", answer_correct, kind="binary", higher_is_better=True, version=2
+    "answer_correct",
+    answer_correct,
+    inputs=("reference", "answer"),
+    kind="binary",
+    higher_is_better=True,
+    version=2,
 )

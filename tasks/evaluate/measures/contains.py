@@ -28,4 +28,6 @@ def _holds(said: tuple[str, ...], right: tuple[str, ...]) -> bool:
     return any(said[i : i + width] == right for i in range(len(said) - width + 1))
 
 
-CONTAINS = AnswerMeasure("contains", contains, kind="binary", higher_is_better=True)
+CONTAINS = AnswerMeasure(
+    "contains", contains, inputs=("reference", "answer"), kind="binary", higher_is_better=True
+)

@@ -21,4 +21,6 @@ def exact_match(case: "Case", answer: "Answer") -> float:
     return float(words(answer.text) in right_answers(case))
 
 
-EXACT_MATCH = AnswerMeasure("exact_match", exact_match, kind="binary", higher_is_better=True)
+EXACT_MATCH = AnswerMeasure(
+    "exact_match", exact_match, inputs=("reference", "answer"), kind="binary", higher_is_better=True
+)

@@ -29,4 +29,6 @@ def _f1(said: tuple[str, ...], right: tuple[str, ...]) -> float:
     return 2 * shared / (len(said) + len(right)) if shared else 0.0
 
 
-TOKEN_F1 = AnswerMeasure("token_f1", token_f1, kind="bounded", higher_is_better=True)
+TOKEN_F1 = AnswerMeasure(
+    "token_f1", token_f1, inputs=("reference", "answer"), kind="bounded", higher_is_better=True
+)
