@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from tasks.config import Judge, Toxicity
+from tasks.config import Abstention, Judge, Toxicity
 from tasks.errors import CallFailed, ConfigError
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class MeasureContext:
     judge_prompt: "PromptVersion | None" = None
     """Of the rubric."""
     embedder: "Embedder | None" = None
+    abstention: Abstention = field(default_factory=Abstention)
     toxicity: Toxicity = field(default_factory=Toxicity)
     once: Once = field(default_factory=Once)
 

@@ -1,8 +1,10 @@
+from typing import get_args
+
 import pytest
 
 from tasks.errors import ConfigError
 from tasks.evaluate.measures import MEASURES, measure, measure_names
-from tasks.evaluate.measures.base import MeasureContext, Once, Score
+from tasks.evaluate.measures.base import Input, MeasureContext, Once, Score
 from tests.cases import case, result, unanswerable
 
 
@@ -47,6 +49,15 @@ def test_measures_of_gold_and_reference_leave_out_cases_without_an_answer() -> N
         "native_context_recall",
     }
     assert all(measure(name).applies(case()) for name in MEASURES)
+
+
+@pytest.mark.parametrize("name", [*MEASURES, "R@5"])
+def test_a_measure_declares_what_it_looks_at_and_what_it_asks(name: str) -> None:
+    chosen = measure(name)
+    assert chosen.inputs
+    assert set(chosen.inputs) <= set(get_args(Input))
+    assert chosen.judged == bool(chosen.calls)
+    assert chosen.needs_answer == ("answer" in chosen.inputs)
 
 
 async def test_once_makes_a_value_once() -> None:
