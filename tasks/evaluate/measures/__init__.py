@@ -4,6 +4,11 @@ from tasks.errors import ConfigError
 from tasks.evaluate.measures.abstention import ABSTENTION, REFUSAL
 from tasks.evaluate.measures.answer_correct import ANSWER_CORRECT
 from tasks.evaluate.measures.base import Measure
+from tasks.evaluate.measures.citations import (
+    CITATION_PRECISION,
+    CITATION_RECALL,
+    CITATION_VALIDITY,
+)
 from tasks.evaluate.measures.contains import CONTAINS
 from tasks.evaluate.measures.context_spans import SPAN_PRECISION, SPAN_RECALL
 from tasks.evaluate.measures.cost import COST
@@ -35,6 +40,7 @@ _ALL: tuple[Measure, ...] = (
     CONTAINS,
     ABSTENTION,
     REFUSAL,
+    CITATION_VALIDITY,
     TOXICITY,
     FAITHFULNESS,
     ANSWER_RELEVANCY,
@@ -45,6 +51,8 @@ _ALL: tuple[Measure, ...] = (
     NATIVE_CONTEXT_PRECISION,
     NATIVE_CONTEXT_RECALL,
     NATIVE_ABSTENTION,
+    CITATION_RECALL,
+    CITATION_PRECISION,
     JUDGE_ACCURACY,
     JUDGE_COMPLETENESS,
     JUDGE_CLARITY,

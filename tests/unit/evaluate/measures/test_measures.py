@@ -30,7 +30,7 @@ def test_a_score_is_finite() -> None:
 @pytest.mark.parametrize("name", [name for name, each in MEASURES.items() if each.judged])
 async def test_a_judged_measure_without_a_judge_says_so(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}.*needs"):
-        await measure(name).score([result()], MeasureContext())
+        await measure(name).score([result("heapq.nsmallest [1]")], MeasureContext())
 
 
 def test_measures_of_gold_and_reference_leave_out_cases_without_an_answer() -> None:
@@ -47,6 +47,9 @@ def test_measures_of_gold_and_reference_leave_out_cases_without_an_answer() -> N
         "native_answer_relevancy",
         "native_context_precision",
         "native_context_recall",
+        "citation_validity",
+        "citation_recall",
+        "citation_precision",
     }
     assert all(measure(name).applies(case()) for name in MEASURES)
 
