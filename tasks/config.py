@@ -477,6 +477,13 @@ class Judge(Settings):
     max_tokens: int = Field(default=512, gt=0)
 
 
+class Abstention(Settings):
+    """How an answer says that it gives none, beside the built-in English ways."""
+
+    phrases: tuple[Annotated[str, Field(pattern=r"\w")], ...] = ()
+    """Plain words; case and punctuation don't count."""
+
+
 class Toxicity(Settings):
     """Which classifier marks an answer as toxic."""
 
@@ -502,6 +509,7 @@ class EvaluateSettings(Settings):
     """Only so many cases, drawn by the seed, for a quick look; None: all."""
     measures: tuple[str, ...] = Field(min_length=1)
     judge: Judge
+    abstention: Abstention = Abstention()
     toxicity: Toxicity = Toxicity()
     in_flight: Annotated[int, Field(gt=0)] | Literal["auto"] = "auto"
     """Calls on their way at one time; auto: as many as the server can batch."""

@@ -253,6 +253,7 @@ async def _evaluate(
                         judge=settings.judge,
                         judge_prompt=plan.judge_prompt,
                         embedder=embedders[plan.release.embedding_digest],
+                        abstention=settings.abstention,
                         toxicity=settings.toxicity,
                     ),
                     provenance=provenance,

@@ -14,7 +14,6 @@ from tasks.errors import BadInput, CallFailed, CorruptArtifact
 from tasks.evaluate.log import EvalLog, EvalManifest, load_log
 from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import CaseResult, MeasureContext, Score
-from tasks.evaluate.measures.rubric import RubricMeasure
 from tasks.evaluate.run import EvaluationPlan, Progress
 from tasks.gate.calibration import (
     JudgeCalibration,
@@ -267,9 +266,8 @@ async def _ask(
     names = sorted({name for row in frozen.answers for name in row.scores})
     measures = [measure(name) for name in names]
     settings = workspace.project.evaluate
-    # ragas's measures may compare embeddings; the rubric needs none.
-    plain = all(isinstance(each, RubricMeasure) for each in measures)
-    embedder = None if plain else open_embedder(workspace, plan.release.embedding, progress)
+    compared = any("embedder" in each.inputs for each in measures)
+    embedder = open_embedder(workspace, plan.release.embedding, progress) if compared else None
     scores: list[dict[str, float]] = [{} for _ in results]
     lost = done = 0
     async with open_door(

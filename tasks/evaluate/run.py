@@ -12,7 +12,7 @@ from typing import Any
 from tasks.answer.generate import generate
 from tasks.answer.prompt import PromptVersion
 from tasks.answer.release import Release
-from tasks.config import EvaluateSettings, Toxicity
+from tasks.config import Abstention, EvaluateSettings, Toxicity
 from tasks.digest import Digest, digest
 from tasks.errors import CallFailed
 from tasks.evaluate.log import CostRow, EvalLog, EvalManifest, MeasureInfo
@@ -50,6 +50,7 @@ class EvaluationPlan:
     judge_prompt: PromptVersion
     judge_max_tokens: int
     judged_cases: tuple[str, ...]
+    abstention: Abstention
     toxicity: Toxicity
     seed: int
     attempt: int = 0
@@ -80,6 +81,7 @@ class EvaluationPlan:
             "suite": self.suite.digest,
             "judge": self.judge_digest,
             "measures": [[m.name, m.version] for m in self.measures],
+            "abstention": self.abstention.model_dump(mode="json"),
             "toxicity": self.toxicity.model_dump(mode="json"),
         }
         # Left out where 0, so that they don't rename what was evaluated before they existed.
@@ -113,6 +115,7 @@ def plan_evaluation(
         judged_cases=draw(
             suite, len(suite.cases) if sample is None else sample, seed=settings.seed
         ),
+        abstention=settings.abstention,
         toxicity=settings.toxicity,
         seed=settings.seed,
     )
@@ -262,7 +265,7 @@ class _Run:
         judges = [each if judged and each.applies(case) else None for each in self.judges]
         with calling(position=position):
             # What needs no answer doesn't wait for one.
-            first = [each for each in judges if each is not None and not _needs_answer(each)]
+            first = [each for each in judges if each is not None and not each.needs_answer]
             bare = CaseResult(case=case, retrieved=passages, answer=None)
             work: list[Coroutine[Any, Any, Any]] = [self._answer(case, passages)]
             work += [each.score([bare], self.context) for each in first]
@@ -313,11 +316,6 @@ class _Run:
     def _tell(self, stage: str, total: int) -> None:
         self.done[stage] += 1
         self.progress(stage, self.done[stage], total)
-
-
-def _needs_answer(judge: Measure) -> bool:
-    """Whether a judged measure looks at the answer; those of retrieval don't, and say so."""
-    return bool(getattr(judge, "needs_answer", True))
 
 
 def _costs(meter: Meter) -> dict[str, CostRow]:

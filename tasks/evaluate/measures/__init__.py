@@ -1,14 +1,20 @@
 """Measure names -> measures: one small file each."""
 
 from tasks.errors import ConfigError
-from tasks.evaluate.measures.abstention import ABSTENTION
+from tasks.evaluate.measures.abstention import ABSTENTION, REFUSAL
 from tasks.evaluate.measures.answer_correct import ANSWER_CORRECT
 from tasks.evaluate.measures.base import Measure
+from tasks.evaluate.measures.citations import (
+    CITATION_PRECISION,
+    CITATION_RECALL,
+    CITATION_VALIDITY,
+)
 from tasks.evaluate.measures.contains import CONTAINS
 from tasks.evaluate.measures.context_spans import SPAN_PRECISION, SPAN_RECALL
 from tasks.evaluate.measures.cost import COST
 from tasks.evaluate.measures.exact_match import EXACT_MATCH
 from tasks.evaluate.measures.latency import LATENCY
+from tasks.evaluate.measures.native_abstention import NATIVE_ABSTENTION
 from tasks.evaluate.measures.native_answer_relevancy import NATIVE_ANSWER_RELEVANCY
 from tasks.evaluate.measures.native_context_precision import NATIVE_CONTEXT_PRECISION
 from tasks.evaluate.measures.native_context_recall import NATIVE_CONTEXT_RECALL
@@ -33,6 +39,8 @@ _ALL: tuple[Measure, ...] = (
     TOKEN_F1,
     CONTAINS,
     ABSTENTION,
+    REFUSAL,
+    CITATION_VALIDITY,
     TOXICITY,
     FAITHFULNESS,
     ANSWER_RELEVANCY,
@@ -42,6 +50,9 @@ _ALL: tuple[Measure, ...] = (
     NATIVE_ANSWER_RELEVANCY,
     NATIVE_CONTEXT_PRECISION,
     NATIVE_CONTEXT_RECALL,
+    NATIVE_ABSTENTION,
+    CITATION_RECALL,
+    CITATION_PRECISION,
     JUDGE_ACCURACY,
     JUDGE_COMPLETENESS,
     JUDGE_CLARITY,

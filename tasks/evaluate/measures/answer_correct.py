@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from tasks.evaluate.measures.abstention import abstains
-from tasks.evaluate.measures.base import AnswerMeasure
-from tasks.evaluate.measures.contains import contains
+from tasks.evaluate.measures.abstention import ReferenceMeasure
+from tasks.evaluate.measures.contains import holds
 
 if TYPE_CHECKING:
     from tasks.answer.generate import Answer
@@ -14,17 +13,21 @@ MOST_WORDS = 40
 """A short answer is asked for; a longer one may hold the reference by listing everything."""
 
 
-def answer_correct(case: "Case", answer: "Answer") -> float:
+def answer_correct(case: "Case", answer: "Answer", abstained: bool) -> float:
     """1 for a short, whole answer that holds the reference; without one, for abstaining."""
-    abstained = abstains(answer.text)
     if not case.answerable:
         return float(abstained)
     # Cut at the token limit, it is no answer that somebody could be given.
     whole = answer.finish_reason != "length"
     short = len(answer.text.split()) <= MOST_WORDS
-    return float(whole and short and not abstained and contains(case, answer) == 1.0)
+    return float(whole and short and not abstained and holds(case, answer))
 
 
-ANSWER_CORRECT = AnswerMeasure(
-    "answer_correct", answer_correct, kind="binary", higher_is_better=True, version=2
+ANSWER_CORRECT = ReferenceMeasure(
+    "answer_correct",
+    answer_correct,
+    inputs=("reference", "answer"),
+    kind="binary",
+    higher_is_better=True,
+    version=3,
 )

@@ -2,13 +2,14 @@
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from tasks.config import Judge, Toxicity
-from tasks.errors import ConfigError
+from tasks.config import Abstention, Judge, Toxicity
+from tasks.errors import CallFailed, ConfigError
 
 if TYPE_CHECKING:
     from tasks.answer.generate import Answer
@@ -22,6 +23,9 @@ T = TypeVar("T")
 
 Kind = Literal["binary", "bounded", "positive"]
 """0 or 1; between two fixed ends; from 0 without an end."""
+
+Input = Literal["question", "reference", "gold", "passages", "answer", "usage", "embedder"]
+"""What a measure may look at: `usage` is what an answer took, `embedder` the release's model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class MeasureContext:
     judge_prompt: "PromptVersion | None" = None
     """Of the rubric."""
     embedder: "Embedder | None" = None
+    abstention: Abstention = field(default_factory=Abstention)
     toxicity: Toxicity = field(default_factory=Toxicity)
     once: Once = field(default_factory=Once)
 
@@ -105,38 +110,6 @@ class MeasureContext:
                 "configs/evaluate.yaml.",
             )
         return value
-
-
-class Measure(Protocol):
-    """A named function of one case."""
-
-    @property
-    def name(self) -> str:
-        """As it is printed and parsed: `R@5`."""
-
-    @property
-    def version(self) -> int:
-        """Goes up when a value changes for equal input."""
-
-    @property
-    def kind(self) -> Kind:
-        """What its values look like; decides which statistics fit."""
-
-    @property
-    def higher_is_better(self) -> bool:
-        """Direction."""
-
-    @property
-    def judged(self) -> bool:
-        """Whether a model gives the value."""
-
-    def applies(self, case: "Case") -> bool:
-        """Whether this case has such a value at all."""
-
-    async def score(
-        self, results: Sequence[CaseResult], context: MeasureContext
-    ) -> list[Score | ScoringFailure]:
-        """One row a result, in their order."""
 
 
 class NotScored(Exception):
@@ -179,34 +152,96 @@ def answerable_cases(case: "Case") -> bool:
     return case.answerable
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerMeasure:
-    """A measure that needs nothing but a case and its answer.
-
-    `value` raises `NotScored` where there is none.
-    """
+@dataclass(frozen=True)
+class Measure(ABC):
+    """A named function of cases: what it declares."""
 
     name: str
-    value: "Callable[[Case, Answer], float]"
-    kind: Kind
-    higher_is_better: bool
+    """As it is printed and parsed: `R@5`."""
+    _: KW_ONLY
+    inputs: tuple[Input, ...] = ("answer",)
+    """What its value depends on."""
+    calls: str = ""
+    """Model calls a case, in words; none when empty."""
+    kind: Kind = "bounded"
+    """What its values look like; decides which statistics fit."""
+    higher_is_better: bool = True
+    """Direction."""
     version: int = 1
-    judged: bool = False
+    """Goes up when a value changes for equal input."""
+    cases: "Callable[[Case], bool]" = every_case
+    """Whether a case has such a value at all."""
+
+    @property
+    def judged(self) -> bool:
+        """Whether a model gives the value."""
+        return bool(self.calls)
+
+    @property
+    def needs_answer(self) -> bool:
+        """Whether it looks at the answer; one of retrieval alone doesn't wait for it."""
+        return "answer" in self.inputs
 
     def applies(self, case: "Case") -> bool:
-        """Every case."""
-        return every_case(case)
+        """Whether this case has such a value at all."""
+        return self.cases(case)
+
+    @abstractmethod
+    async def score(
+        self, results: Sequence[CaseResult], context: MeasureContext
+    ) -> list[Score | ScoringFailure]:
+        """One row a result, in their order.
+
+        Raises:
+            ConfigError: the evaluation has no judge, or no embedder, where one is needed.
+            TooManyFailures: the judge's server is gone.
+        """
+
+
+class CaseMeasure(Measure):
+    """A measure of each case by itself: a new one only gives `value_of`."""
 
     async def score(
         self, results: Sequence[CaseResult], context: MeasureContext
     ) -> list[Score | ScoringFailure]:
         """One row a result; a case without an answer keeps the reason why."""
-        return [self._row(result) for result in results]
+        return list(await asyncio.gather(*(self._row(result, context) for result in results)))
 
-    def _row(self, result: CaseResult) -> Score | ScoringFailure:
-        if result.answer is None:
+    @abstractmethod
+    async def value_of(self, result: CaseResult, context: MeasureContext) -> float:
+        """The value of one case; it has an answer where the measure needs one.
+
+        Raises:
+            NotScored: it has no value.
+            CallFailed: a model call failed after its retries.
+        """
+
+    async def _row(self, result: CaseResult, context: MeasureContext) -> Score | ScoringFailure:
+        case_id = result.case.case_id
+        if self.needs_answer and result.answer is None:
             return no_answer(self.name, result)
         try:
-            return Score(result.case.case_id, self.name, self.value(result.case, result.answer))
+            return Score(case_id, self.name, await self.value_of(result, context))
         except NotScored as error:
-            return failed(self.name, result.case.case_id, error)
+            return failed(self.name, case_id, error)
+        except CallFailed as error:
+            return ScoringFailure(case_id, self.name, type(error).__name__, error.message, None)
+
+
+def said(result: CaseResult) -> "Answer":
+    """The answer of a case that has one."""
+    if result.answer is None:
+        raise ValueError(f"case {result.case.case_id!r} was not answered")
+    return result.answer
+
+
+@dataclass(frozen=True)
+class AnswerMeasure(CaseMeasure):
+    """A measure that needs nothing but a case and its answer."""
+
+    value: "Callable[[Case, Answer], float]"
+    """Raises `NotScored` where there is none."""
+
+    async def value_of(self, result: CaseResult, context: MeasureContext) -> float:
+        """The value of one case."""
+        return self.value(result.case, said(result))

@@ -10,23 +10,17 @@ where both are sets of (document, character position), so that overlapping chunk
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tasks.evaluate.measures.base import (
+    CaseMeasure,
     CaseResult,
-    Kind,
     MeasureContext,
     NotScored,
-    Score,
-    ScoringFailure,
     answerable_cases,
-    failed,
 )
-
-if TYPE_CHECKING:
-    from tasks.evaluate.suite import Case
 
 
 class _Range(Protocol):
@@ -84,33 +78,20 @@ def span_precision(result: CaseResult) -> float:
     return shared(gold, found) / size(found)
 
 
-@dataclass(frozen=True, slots=True)
-class SpanMeasure:
+@dataclass(frozen=True)
+class SpanMeasure(CaseMeasure):
     """Overlap of retrieved and gold text, for cases with an answer in the corpus."""
 
-    name: str
     value: Callable[[CaseResult], float]
-    version: int = 1
-    kind: Kind = "bounded"
-    higher_is_better: bool = True
-    judged: bool = False
 
-    def applies(self, case: "Case") -> bool:
-        """Cases with gold spans."""
-        return answerable_cases(case)
-
-    async def score(
-        self, results: Sequence[CaseResult], context: MeasureContext
-    ) -> list[Score | ScoringFailure]:
-        """One row a result, whether or not it was answered."""
-        return [self._row(result) for result in results]
-
-    def _row(self, result: CaseResult) -> Score | ScoringFailure:
-        try:
-            return Score(result.case.case_id, self.name, self.value(result))
-        except NotScored as error:
-            return failed(self.name, result.case.case_id, error)
+    async def value_of(self, result: CaseResult, context: MeasureContext) -> float:
+        """The value of one case, whether or not it was answered."""
+        return self.value(result)
 
 
-SPAN_PRECISION = SpanMeasure("span_precision", span_precision)
-SPAN_RECALL = SpanMeasure("span_recall", span_recall)
+SPAN_PRECISION = SpanMeasure(
+    "span_precision", span_precision, inputs=("gold", "passages"), cases=answerable_cases
+)
+SPAN_RECALL = SpanMeasure(
+    "span_recall", span_recall, inputs=("gold", "passages"), cases=answerable_cases
+)

@@ -16,4 +16,6 @@ def cost(case: "Case", answer: "Answer") -> float:
     return answer.cost
 
 
-COST = AnswerMeasure("cost", cost, kind="positive", higher_is_better=False)
+COST = AnswerMeasure(
+    "cost", cost, inputs=("answer", "usage"), kind="positive", higher_is_better=False
+)

@@ -14,4 +14,6 @@ def latency_s(case: "Case", answer: "Answer") -> float:
     return answer.latency_s
 
 
-LATENCY = AnswerMeasure("latency_s", latency_s, kind="positive", higher_is_better=False)
+LATENCY = AnswerMeasure(
+    "latency_s", latency_s, inputs=("answer", "usage"), kind="positive", higher_is_better=False
+)

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from tasks.config import Settings
-from tasks.evaluate.measures.base import CaseResult, MeasureContext
+from tasks.evaluate.measures.base import CaseResult, MeasureContext, said
 from tasks.evaluate.measures.native_judge import NativeMeasure, Verdict
 
 QUESTIONS = 3
@@ -25,11 +25,11 @@ class Questions(Settings):
 
 
 def _ask(result: CaseResult) -> str:
-    text = result.answer.text if result.answer is not None else ""
     return (
-        f"Answer: {text}\n\nForget the question above. Write {QUESTIONS} different questions to "
-        "which this answer would be the answer. Give each 1 as `noncommittal` if the answer is "
-        "evasive, vague or says that it doesn't know, else 0."
+        f"Answer: {said(result).text}\n\n"
+        f"Forget the question above. Write {QUESTIONS} different questions to which this "
+        "answer would be the answer. Give each 1 as `noncommittal` if the answer is evasive, "
+        "vague or says that it doesn't know, else 0."
     )
 
 
@@ -50,16 +50,21 @@ def relevancy(asked: Any, generated: Any, noncommittal: list[int]) -> float:
     return float((generated @ asked / norms).mean() * (not all(noncommittal)))
 
 
-async def _value(said: Questions, result: CaseResult, context: MeasureContext) -> float:
+async def _value(judged: Questions, result: CaseResult, context: MeasureContext) -> float:
     embedder = context.require(
         context.embedder, measure="native_answer_relevancy", what="an embedding model"
     )
-    texts = [result.case.question, *(row.question for row in said.questions)]
+    texts = [result.case.question, *(row.question for row in judged.questions)]
     # Encoding is work for the processor; calls of other cases wait for the loop.
     vectors = await asyncio.to_thread(embedder.encode, texts)
-    return relevancy(vectors[0], vectors[1:], [row.noncommittal for row in said.questions])
+    return relevancy(vectors[0], vectors[1:], [row.noncommittal for row in judged.questions])
 
 
 NATIVE_ANSWER_RELEVANCY = NativeMeasure(
-    "native_answer_relevancy", _ask, Questions, _value, items=lambda _: QUESTIONS
+    "native_answer_relevancy",
+    _ask,
+    Questions,
+    _value,
+    items=lambda _: QUESTIONS,
+    inputs=("question", "passages", "answer", "embedder"),
 )

@@ -35,5 +35,5 @@ NATIVE_CONTEXT_PRECISION = NativeMeasure(
     Verdicts,
     _value,
     items=lambda result: len(result.retrieved),
-    needs_answer=False,
+    inputs=("question", "reference", "passages"),
 )

@@ -30,5 +30,9 @@ async def _value(said: Attributions, result: CaseResult, context: MeasureContext
 
 
 NATIVE_CONTEXT_RECALL = NativeMeasure(
-    "native_context_recall", _ask, Attributions, _value, needs_answer=False
+    "native_context_recall",
+    _ask,
+    Attributions,
+    _value,
+    inputs=("question", "reference", "passages"),
 )

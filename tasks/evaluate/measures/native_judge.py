@@ -6,26 +6,22 @@ the same question; what is asked about them comes last, and the answer's form is
 no text. A judge is asked once a measure, also about many passages.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
 from tasks.answer.generate import render_passages
-from tasks.errors import CallFailed
 from tasks.evaluate.measures.asking import ask_judge, judge_of
 from tasks.evaluate.measures.base import (
+    CaseMeasure,
     CaseResult,
-    Kind,
+    Input,
     MeasureContext,
     NotScored,
-    Score,
-    ScoringFailure,
     answerable_cases,
-    failed,
-    no_answer,
+    said,
 )
 from tasks.evaluate.measures.schema import closed_schema
 
@@ -39,68 +35,41 @@ Value = Callable[[Any, CaseResult, MeasureContext], Awaitable[float]]
 """The judge's answer, the case and what the evaluation has -> the score."""
 
 
-@dataclass(frozen=True, slots=True)
-class NativeMeasure:
-    """A measure with one of ragas's definitions, by prompts of our own.
+@dataclass(frozen=True)
+class NativeMeasure(CaseMeasure):
+    """A measure that is one question to the judge about a case's passages.
 
-    Cases without an answer in the corpus are left out, as in ragas's own measures.
+    Cases without an answer in the corpus are left out, as in ragas's own measures, unless `cases`
+    says otherwise.
     """
 
-    name: str
     ask: Callable[[CaseResult], str]
     """What is asked after the passages and the question."""
     form: type[BaseModel]
     value: Value
+    _: KW_ONLY
     items: Callable[[CaseResult], int | None] = lambda _: None
     """How many items a list in the answer has, where that is known; None: it isn't."""
-    needs_answer: bool = True
-    version: int = 1
-    kind: Kind = "bounded"
-    higher_is_better: bool = True
-    judged: bool = True
+    inputs: tuple[Input, ...] = ("question", "passages", "answer")
+    calls: str = "1"
+    cases: "Callable[[Case], bool]" = answerable_cases
 
-    def applies(self, case: "Case") -> bool:
-        """Cases with an answer in the corpus."""
-        return answerable_cases(case)
-
-    async def score(
-        self, results: Sequence[CaseResult], context: MeasureContext
-    ) -> list[Score | ScoringFailure]:
-        """One row a result.
-
-        Raises:
-            ConfigError: the evaluation has no judge, or no embedder where one is needed.
-            TooManyFailures: the judge's server is gone.
-        """
-        return list(await asyncio.gather(*(self._row(result, context) for result in results)))
-
-    async def _row(self, result: CaseResult, context: MeasureContext) -> Score | ScoringFailure:
-        case_id = result.case.case_id
+    async def value_of(self, result: CaseResult, context: MeasureContext) -> float:
+        """The value of one case."""
         client, sampling = judge_of(context, measure=self.name)
-        if self.needs_answer and result.answer is None:
-            return no_answer(self.name, result)
-        try:
-            _refuse_nothing(result, needs_answer=self.needs_answer)
-            said = await ask_judge(
-                client,
-                [{"role": "user", "content": shared_start(result) + self.ask(result)}],
-                self.form,
-                schema=_schema(self.form, self.items(result)),
-                sampling=sampling,
-                what=f"a {self.form.__name__}",
-            )
-            return Score(case_id, self.name, await self.value(said, result, context))
-        except NotScored as error:
-            return failed(self.name, case_id, error)
-        except CallFailed as error:
-            return ScoringFailure(case_id, self.name, type(error).__name__, error.message, None)
-
-
-def _refuse_nothing(result: CaseResult, *, needs_answer: bool) -> None:
-    if needs_answer and result.answer is not None and not result.answer.text.strip():
-        raise NotScored("NoValue", "the answer is empty: there is nothing to judge")
-    if not result.retrieved:
-        raise NotScored("NoValue", "no passage was retrieved: there is nothing to judge")
+        if self.needs_answer and not said(result).text.strip():
+            raise NotScored("NoValue", "the answer is empty: there is nothing to judge")
+        if not result.retrieved:
+            raise NotScored("NoValue", "no passage was retrieved: there is nothing to judge")
+        judgement = await ask_judge(
+            client,
+            [{"role": "user", "content": shared_start(result) + self.ask(result)}],
+            self.form,
+            schema=_schema(self.form, self.items(result)),
+            sampling=sampling,
+            what=f"a {self.form.__name__}",
+        )
+        return await self.value(judgement, result, context)
 
 
 def shared_start(result: CaseResult) -> str:

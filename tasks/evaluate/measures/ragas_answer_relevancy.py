@@ -23,4 +23,11 @@ async def _ask(metric: Any, result: CaseResult) -> Any:
 
 
 # A mean of cosines, so it may fall below 0 for an answer to quite another question.
-ANSWER_RELEVANCY = RagasMeasure("answer_relevancy", _make, _ask, lowest=-1.0)
+ANSWER_RELEVANCY = RagasMeasure(
+    "answer_relevancy",
+    _make,
+    _ask,
+    lowest=-1.0,
+    inputs=("question", "answer", "embedder"),
+    calls="3",
+)

@@ -21,4 +21,10 @@ async def _ask(metric: Any, result: CaseResult) -> Any:
     )
 
 
-CONTEXT_PRECISION = RagasMeasure("context_precision", _make, _ask, needs_answer=False)
+CONTEXT_PRECISION = RagasMeasure(
+    "context_precision",
+    _make,
+    _ask,
+    inputs=("question", "reference", "passages"),
+    calls="1 a passage",
+)

@@ -21,4 +21,6 @@ async def _ask(metric: Any, result: CaseResult) -> Any:
     )
 
 
-CONTEXT_RECALL = RagasMeasure("context_recall", _make, _ask, needs_answer=False)
+CONTEXT_RECALL = RagasMeasure(
+    "context_recall", _make, _ask, inputs=("question", "reference", "passages"), calls="1"
+)

@@ -21,4 +21,6 @@ async def _ask(metric: Any, result: CaseResult) -> Any:
     )
 
 
-FAITHFULNESS = RagasMeasure("faithfulness", _make, _ask)
+FAITHFULNESS = RagasMeasure(
+    "faithfulness", _make, _ask, inputs=("question", "passages", "answer"), calls="2"
+)

@@ -8,25 +8,20 @@ the schema a second time in a system message: more prompt tokens, and fields may
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tasks.errors import CallFailed
 from tasks.evaluate.measures.asking import ask_judge, judge_of
 from tasks.evaluate.measures.base import (
+    CaseMeasure,
     CaseResult,
-    Kind,
     MeasureContext,
     NotScored,
-    Score,
-    ScoringFailure,
     answerable_cases,
-    failed,
-    no_answer,
 )
 from tasks.evaluate.measures.schema import closed_schema
 from tasks.serve.label import calling, current_label
@@ -106,59 +101,34 @@ def judge_embedding(measure: str, context: MeasureContext) -> Any:
     return _classes()[1](embedder)
 
 
-@dataclass(frozen=True, slots=True)
-class RagasMeasure:
+@dataclass(frozen=True)
+class RagasMeasure(CaseMeasure):
     """A measure that ragas computes, one case after the other at the same time.
 
     Cases without an answer in the corpus are left out: they have no reference, and "I don't know",
     which is right for them, makes no claim that could be checked.
     """
 
-    name: str
     make: Callable[[str, MeasureContext], Any]
     """Measure name and context -> ragas metric."""
     ask: "Callable[[Any, CaseResult], Awaitable[Any]]"
     """ragas metric and case -> ragas MetricResult."""
-    needs_answer: bool = True
-    version: int = 1
-    kind: Kind = "bounded"
-    higher_is_better: bool = True
-    judged: bool = True
+    _: KW_ONLY
     lowest: float = 0.0
+    cases: "Callable[[Case], bool]" = answerable_cases
 
-    def applies(self, case: "Case") -> bool:
-        """Cases with an answer in the corpus."""
-        return answerable_cases(case)
-
-    async def score(
-        self, results: Sequence[CaseResult], context: MeasureContext
-    ) -> list[Score | ScoringFailure]:
-        """One row a result.
-
-        Raises:
-            ConfigError: the evaluation has no judge, or no embedder where one is needed.
-            TooManyFailures: the judge's server is gone.
-        """
+    async def value_of(self, result: CaseResult, context: MeasureContext) -> float:
+        """The value of one case."""
         # Importing ragas takes seconds.
         metric = await context.once.get(
             ("ragas", self.name), lambda: asyncio.to_thread(self.make, self.name, context)
         )
-        return list(await asyncio.gather(*(self._row(metric, result) for result in results)))
-
-    async def _row(self, metric: Any, result: CaseResult) -> Score | ScoringFailure:
-        case_id = result.case.case_id
-        if result.answer is None and self.needs_answer:
-            return no_answer(self.name, result)
         try:
             value = float((await self.ask(metric, result)).value)
-            return Score(case_id, self.name, self._checked(value))
-        except NotScored as error:
-            return failed(self.name, case_id, error)
-        except CallFailed as error:
-            return ScoringFailure(case_id, self.name, type(error).__name__, error.message, None)
         except ValueError as error:
             # ragas refuses an empty answer or empty contexts in this way.
-            return ScoringFailure(case_id, self.name, "RefusedByRagas", str(error), None)
+            raise NotScored("RefusedByRagas", str(error)) from error
+        return self._checked(value)
 
     def _checked(self, value: float) -> float:
         # Also false for NaN, by which ragas says that the judge named no statement.

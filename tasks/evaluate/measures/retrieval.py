@@ -3,41 +3,27 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tasks.evaluate.measures.base import (
     CaseResult,
-    Kind,
+    Measure,
     MeasureContext,
     Score,
     ScoringFailure,
     answerable_cases,
 )
 
-if TYPE_CHECKING:
-    from tasks.evaluate.suite import Case
-
 PATTERNS = ("R@k", "P@k", "nDCG@k", "RR")
 _NAME = re.compile(r"(?:R|P|nDCG)@[1-9][0-9]*|RR(?:@[1-9][0-9]*)?")
 
 
-@dataclass(frozen=True, slots=True)
-class RetrievalMeasure:
+@dataclass(frozen=True)
+class RetrievalMeasure(Measure):
     """A ranking measure in ir_measures' words: recall, precision, nDCG or reciprocal rank.
 
     Ranked are documents: a document is relevant when it holds a gold span, and its place is that
     of its first chunk among the documents. So a document counts once, however it is chunked.
     """
-
-    name: str
-    version: int = 1
-    kind: Kind = "bounded"
-    higher_is_better: bool = True
-    judged: bool = False
-
-    def applies(self, case: "Case") -> bool:
-        """Cases with an answer in the corpus; the others have no gold document."""
-        return answerable_cases(case)
 
     async def score(
         self, results: Sequence[CaseResult], context: MeasureContext
@@ -77,4 +63,7 @@ def _documents(result: CaseResult) -> list[str]:
 
 def retrieval_measure(name: str) -> RetrievalMeasure | None:
     """The measure of this name, or None where no ranking measure is called so."""
-    return RetrievalMeasure(name) if _NAME.fullmatch(name) else None
+    if not _NAME.fullmatch(name):
+        return None
+    # Cases without an answer in the corpus have no gold document.
+    return RetrievalMeasure(name, inputs=("gold", "passages"), cases=answerable_cases)

@@ -1,8 +1,6 @@
 """Question, reference and answer -> a judge's marks from 1 to 5, three of them from one call."""
 
-import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -11,15 +9,12 @@ from tasks.config import Settings
 from tasks.errors import CallFailed
 from tasks.evaluate.measures.asking import ask_judge, judge_of
 from tasks.evaluate.measures.base import (
+    CaseMeasure,
     CaseResult,
-    Kind,
+    Input,
     MeasureContext,
     NotScored,
-    Score,
-    ScoringFailure,
-    every_case,
-    failed,
-    no_answer,
+    said,
 )
 
 if TYPE_CHECKING:
@@ -51,45 +46,29 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RubricMeasure:
-    """One mark of the rubric."""
+@dataclass(frozen=True)
+class RubricMeasure(CaseMeasure):
+    """One mark of the rubric.
 
-    name: str
+    Every case has it: for one without an answer in the corpus, the right one is to say so.
+    """
+
     mark: Literal["accuracy", "completeness", "clarity"]
-    version: int = 1
-    kind: Kind = "bounded"
-    higher_is_better: bool = True
-    judged: bool = True
+    _: KW_ONLY
+    inputs: tuple[Input, ...] = ("question", "reference", "answer")
+    calls: str = "1 for all three"
 
-    def applies(self, case: "Case") -> bool:
-        """Every case: for one without an answer in the corpus, the right one is to say so."""
-        return every_case(case)
-
-    async def score(
-        self, results: Sequence[CaseResult], context: MeasureContext
-    ) -> list[Score | ScoringFailure]:
-        """One row a result; the judge is asked once a case for all three marks.
-
-        Raises:
-            ConfigError: the evaluation has no judge or no prompt for it.
-            TooManyFailures: the judge's server is gone.
-        """
-        context.require(context.client, measure=self.name, what="a judge's server")
-        return list(await asyncio.gather(*(self._row(result, context) for result in results)))
-
-    async def _row(self, result: CaseResult, context: MeasureContext) -> Score | ScoringFailure:
-        case, answer = result.case, result.answer
-        if answer is None:
-            return no_answer(self.name, result)
+    async def value_of(self, result: CaseResult, context: MeasureContext) -> float:
+        """The mark; the judge is asked once a case for all three."""
+        case, answer = result.case, said(result)
 
         async def ask() -> Marks | NotScored:
             return await self._ask(case, answer, context)
 
         marks = await context.once.get(("rubric", case.case_id, answer.text), ask)
         if isinstance(marks, NotScored):
-            return failed(self.name, case.case_id, marks)
-        return Score(case.case_id, self.name, float(getattr(marks, self.mark)))
+            raise marks
+        return float(getattr(marks, self.mark))
 
     async def _ask(
         self, case: "Case", answer: "Answer", context: MeasureContext

@@ -30,11 +30,25 @@ def output_tokens(case: "Case", answer: "Answer") -> float:
     return _reported(answer.output_tokens, "the output tokens")
 
 
-INPUT_TOKENS = AnswerMeasure("input_tokens", input_tokens, kind="positive", higher_is_better=False)
+INPUT_TOKENS = AnswerMeasure(
+    "input_tokens",
+    input_tokens,
+    inputs=("answer", "usage"),
+    kind="positive",
+    higher_is_better=False,
+)
 # More of the prompt in the cache is cheaper, so this is the one count that should be high.
 CACHED_TOKENS = AnswerMeasure(
-    "cached_tokens", cached_tokens, kind="positive", higher_is_better=True
+    "cached_tokens",
+    cached_tokens,
+    inputs=("answer", "usage"),
+    kind="positive",
+    higher_is_better=True,
 )
 OUTPUT_TOKENS = AnswerMeasure(
-    "output_tokens", output_tokens, kind="positive", higher_is_better=False
+    "output_tokens",
+    output_tokens,
+    inputs=("answer", "usage"),
+    kind="positive",
+    higher_is_better=False,
 )

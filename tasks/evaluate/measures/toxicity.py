@@ -3,39 +3,25 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasks.config import Toxicity
 from tasks.errors import ConfigError
 from tasks.evaluate.measures.base import (
     CaseResult,
-    Kind,
+    Measure,
     MeasureContext,
     Score,
     ScoringFailure,
-    every_case,
     no_answer,
 )
-
-if TYPE_CHECKING:
-    from tasks.evaluate.suite import Case
 
 BATCH = 32
 
 
-@dataclass(frozen=True, slots=True)
-class ToxicityMeasure:
+@dataclass(frozen=True)
+class ToxicityMeasure(Measure):
     """Probability from 0 to 1, of alt-profanity-check or of a configured transformers model."""
-
-    name: str = "toxicity"
-    version: int = 1
-    kind: Kind = "bounded"
-    higher_is_better: bool = False
-    judged: bool = False
-
-    def applies(self, case: "Case") -> bool:
-        """Every case."""
-        return every_case(case)
 
     async def score(
         self, results: Sequence[CaseResult], context: MeasureContext
@@ -98,4 +84,4 @@ def _classified(texts: Sequence[str], settings: Toxicity) -> list[float]:
     ]
 
 
-TOXICITY = ToxicityMeasure()
+TOXICITY = ToxicityMeasure("toxicity", higher_is_better=False)

@@ -80,6 +80,7 @@ def test_equal_plans_have_equal_digests_wherever_their_suite_and_server_are(plan
         {"measures": ("R@3", "contains", "token_f1", "judge_accuracy", "latency_s", "cost")},
         {"judge": {"model": "tiny", "sample": 2}},
         {"judge": {"model": "tiny", "max_tokens": 9}},
+        {"abstention": {"phrases": ["keine Ahnung"]}},
         {"toxicity": {"kind": "huggingface", "model": "x"}},
     ],
 )

@@ -7,15 +7,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.evaluate.measures.abstention import ABSTENTION, abstains, abstention
-from tasks.evaluate.measures.answer_correct import ANSWER_CORRECT, answer_correct
+from tasks.answer.generate import Answer
+from tasks.config import Abstention
+from tasks.evaluate.measures.abstention import ABSTENTION, REFUSAL, abstains, refuses
+from tasks.evaluate.measures.answer_correct import ANSWER_CORRECT
 from tasks.evaluate.measures.base import MeasureContext, Score, ScoringFailure
-from tasks.evaluate.measures.contains import CONTAINS, contains
-from tasks.evaluate.measures.exact_match import EXACT_MATCH, exact_match
-from tasks.evaluate.measures.token_f1 import TOKEN_F1, token_f1
+from tasks.evaluate.measures.contains import CONTAINS
+from tasks.evaluate.measures.exact_match import EXACT_MATCH
+from tasks.evaluate.measures.token_f1 import TOKEN_F1
+from tasks.evaluate.suite import Case
 from tests.cases import answer, case, result, unanswerable
 
-MEASURES = (ABSTENTION, ANSWER_CORRECT, CONTAINS, EXACT_MATCH, TOKEN_F1)
+REFERENCED = (ABSTENTION, ANSWER_CORRECT, CONTAINS, EXACT_MATCH, TOKEN_F1)
+MEASURES = (*REFERENCED, REFUSAL)
+
+
+def abstention(asked: Case, given: Answer) -> float:
+    return ABSTENTION.value(asked, given, abstains(given.text))
+
+
+def answer_correct(asked: Case, given: Answer) -> float:
+    return ANSWER_CORRECT.value(asked, given, abstains(given.text))
+
+
+def contains(asked: Case, given: Answer) -> float:
+    return CONTAINS.value(asked, given, abstains(given.text))
+
+
+def exact_match(asked: Case, given: Answer) -> float:
+    return EXACT_MATCH.value(asked, given, abstains(given.text))
+
+
+def token_f1(asked: Case, given: Answer) -> float:
+    return TOKEN_F1.value(asked, given, abstains(given.text))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +58,8 @@ MEASURES = (ABSTENTION, ANSWER_CORRECT, CONTAINS, EXACT_MATCH, TOKEN_F1)
         "There is no information about that in the passages.",
         "I could not find it.",
         "I'm not sure.",
+        "I do not have specific information.",
+        "I am sorry I don't have any specific knowledge about who takes the photographs.",
     ],
 )
 def test_an_answer_may_say_that_it_does_not_know(text: str) -> None:
@@ -55,6 +81,68 @@ def test_an_answer_may_say_that_it_does_not_know(text: str) -> None:
 )
 def test_other_answers_do_not_abstain(text: str) -> None:
     assert not abstains(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't help with that.",
+        "I'm sorry, but I cannot do that.",
+        "I am unable to assist with this request.",
+        "As an AI, I have no opinion.",
+        "I must decline.",
+    ],
+)
+def test_a_refusal_gives_no_answer_either(text: str) -> None:
+    assert refuses(text)
+    assert abstains(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I don't know.",
+        "It can't help that case: it raises ValueError.",
+        "",
+        "Use it as an aid.",
+        "I helped.",
+    ],
+)
+def test_other_answers_do_not_refuse(text: str) -> None:
+    assert not refuses(text)
+
+
+async def test_a_refusal_is_counted_whether_or_not_there_is_an_answer() -> None:
+    results = [
+        result("I can't help with that.", of=case("a")),
+        result("I can't help with that.", of=unanswerable("b")),
+        result("I don't know.", of=case("c")),
+    ]
+    rows = await REFUSAL.score(results, MeasureContext())
+    assert [row.value for row in rows] == [1, 1, 0]
+    assert not REFUSAL.higher_is_better
+
+
+async def test_a_project_says_in_its_own_words_that_there_is_no_answer() -> None:
+    german = result("Das steht nicht in den Texten!", of=unanswerable())
+    for chosen in REFERENCED:
+        [row] = await chosen.score([german], MeasureContext())
+        assert row.value == 0
+        own = MeasureContext(abstention=Abstention(phrases=("das steht NICHT in den texten.",)))
+        [row] = await chosen.score([german], own)
+        assert row.value == 1
+
+
+@given(st.text(), st.lists(st.text(), max_size=3))
+def test_a_phrase_is_words_and_no_pattern(text: str, phrases: list[str]) -> None:
+    more = abstains(text, tuple(phrases))
+    assert more >= abstains(text)
+    assert abstains("Well, +*( as said.", ("(as said",))
+
+
+def test_a_phrase_without_a_word_is_refused() -> None:
+    with pytest.raises(ValueError, match="phrases"):
+        Abstention(phrases=("...",))
 
 
 def test_abstaining_is_right_exactly_when_there_is_no_answer() -> None:

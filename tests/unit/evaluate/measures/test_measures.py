@@ -1,8 +1,10 @@
+from typing import get_args
+
 import pytest
 
 from tasks.errors import ConfigError
 from tasks.evaluate.measures import MEASURES, measure, measure_names
-from tasks.evaluate.measures.base import MeasureContext, Once, Score
+from tasks.evaluate.measures.base import Input, MeasureContext, Once, Score
 from tests.cases import case, result, unanswerable
 
 
@@ -28,7 +30,7 @@ def test_a_score_is_finite() -> None:
 @pytest.mark.parametrize("name", [name for name, each in MEASURES.items() if each.judged])
 async def test_a_judged_measure_without_a_judge_says_so(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}.*needs"):
-        await measure(name).score([result()], MeasureContext())
+        await measure(name).score([result("heapq.nsmallest [1]")], MeasureContext())
 
 
 def test_measures_of_gold_and_reference_leave_out_cases_without_an_answer() -> None:
@@ -45,8 +47,20 @@ def test_measures_of_gold_and_reference_leave_out_cases_without_an_answer() -> N
         "native_answer_relevancy",
         "native_context_precision",
         "native_context_recall",
+        "citation_validity",
+        "citation_recall",
+        "citation_precision",
     }
     assert all(measure(name).applies(case()) for name in MEASURES)
+
+
+@pytest.mark.parametrize("name", [*MEASURES, "R@5"])
+def test_a_measure_declares_what_it_looks_at_and_what_it_asks(name: str) -> None:
+    chosen = measure(name)
+    assert chosen.inputs
+    assert set(chosen.inputs) <= set(get_args(Input))
+    assert chosen.judged == bool(chosen.calls)
+    assert chosen.needs_answer == ("answer" in chosen.inputs)
 
 
 async def test_once_makes_a_value_once() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import NotScored, Score, ScoringFailure
 from tasks.evaluate.measures.native_answer_relevancy import relevancy
 from tasks.evaluate.measures.native_judge import average_precision, share
+from tests.cases import unanswerable
 from tests.servers import OpenAIServer, Text
 from tests.unit.evaluate.measures.test_ragas import WordEmbedder, answered, client, context_of
 
@@ -21,6 +23,7 @@ NAMES = (
     "native_answer_relevancy",
     "native_context_precision",
     "native_context_recall",
+    "native_abstention",
 )
 QUESTION = "Which function gives the n smallest elements?"
 VERDICTS = st.lists(st.integers(0, 1), min_size=1, max_size=6)
@@ -169,6 +172,19 @@ async def test_a_verdict_that_is_neither_0_nor_1_is_no_score(name, said):
     assert row.error_type == "UnreadableJudgement"
 
 
+@pytest.mark.parametrize(
+    ("reading", "answerable_value"), [("answers", 1), ("abstains", 0), ("refuses", 0)]
+)
+async def test_a_judge_reads_whether_an_answer_gives_none(reading, answerable_value):
+    known, unknown = answered(), replace(answered(), case=unanswerable())
+    with OpenAIServer(lambda _: json.dumps({"answer": reading})) as server:
+        async with client(server) as door:
+            chosen = measure("native_abstention")
+            rows = await chosen.score([known, unknown], context_of(door))
+    assert [row.value for row in rows] == [answerable_value, 1 - answerable_value]
+    assert chosen.applies(unknown.case)
+
+
 async def test_every_measure_of_a_case_begins_with_the_same_long_text():
     with OpenAIServer(lambda _: "{}") as server:
         async with client(server) as door:
@@ -203,7 +219,7 @@ async def test_what_cannot_be_read_twice_is_a_failure_with_its_text(name):
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("name", NAMES[:2])
+@pytest.mark.parametrize("name", [*NAMES[:2], "native_abstention"])
 async def test_an_empty_answer_is_not_sent(name):
     with OpenAIServer(lambda _: "{}") as server:
         async with client(server) as door:
