@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from flows.addresses import vllm_url
+from flows.addresses import served_elsewhere, vllm_url
 from flows.workspace import Workspace
 from tasks.errors import ConfigError, ServerUnavailable, WrongModel
 from tasks.evaluate.run import Progress
@@ -12,7 +12,7 @@ from tasks.serve.budget import Budget
 from tasks.serve.cache import GIGABYTE, CallCache
 from tasks.serve.client import ModelClient
 from tasks.serve.version import ModelVersion
-from tasks.serve.vllm import VllmServer, check_served
+from tasks.serve.vllm import VllmServer, check_any_served, check_served
 from tasks.serve.weights import ensure_weights
 
 
@@ -26,10 +26,12 @@ async def open_door(
 ) -> AsyncIterator[ModelClient]:
     """Open the metered client; a local vLLM is started, or changed to this model, when needed.
 
+    A model with `base_urls` in configs/models.yaml is asked there, any other at `vllm.endpoint`.
+
     Args:
         workspace: settings and state.
         version: the model; the server must serve exactly this one.
-        endpoint: another URL than `vllm.endpoint` of configs/services.yaml.
+        endpoint: another URL than the settings name.
         progress: told what is waited for.
 
     Raises:
@@ -39,11 +41,10 @@ async def open_door(
     """
     project = workspace.project
     service, settings = project.services.vllm, project.evaluate
-    outside = endpoint or service.endpoint
-    url = outside or vllm_url(project)
+    outside = (endpoint,) if endpoint else served_elsewhere(project, version.name)
     key = os.environ.get(service.api_key_env)
     if outside:
-        check_served(outside, version, key)
+        check_any_served(outside, version, key, lambda text: progress(text, 0, 0))
     else:
         serve_locally(workspace, version, progress)
     price = project.models.generator(version.name).price
@@ -51,7 +52,7 @@ async def open_door(
         workspace.home.room("cache"), max_bytes=int(settings.cache_gb * GIGABYTE)
     ) as cache:
         async with ModelClient(
-            url,
+            outside or vllm_url(project),
             version,
             price,
             cache=cache,

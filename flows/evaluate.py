@@ -7,7 +7,6 @@ from prefect import flow, get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.addresses import vllm_url
 from flows.policies import endpoint_limit, one_at_a_time, step
 from flows.reindex import build_wanted_index, take_snapshot
 from flows.run_name import rename_run
@@ -63,7 +62,7 @@ def evaluate_one(
     Where it must be made, what it will be compared with is evaluated in the same stream.
     """
     with (
-        one_at_a_time(endpoint_limit(vllm_url(workspace.project)), workspace.home),
+        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
         run_progress(role) as progress,
     ):
         digest = evaluate_release(

@@ -1,6 +1,7 @@
 """Model version + weights -> a vLLM server on this machine; is the right one answering?"""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -196,6 +197,34 @@ def check_served(endpoint_url: str, version: ModelVersion, api_key: str | None =
             served=served,
             expected=expected,
         )
+
+
+def check_any_served(
+    urls: Sequence[str], version: ModelVersion, api_key: str | None, progress: Progress
+) -> None:
+    """Make sure that a model version is served, and at no URL another one.
+
+    Args:
+        urls: of its servers, up to `/v1`.
+        version: expected.
+        api_key: sent as a bearer token.
+        progress: told which servers don't answer while others do.
+
+    Raises:
+        ServerUnavailable: none answers.
+        ConfigError: a key is refused, or a URL isn't an OpenAI-compatible one.
+        WrongModel: one serves something else.
+    """
+    gone: list[ServerUnavailable] = []
+    for url in urls:
+        try:
+            check_served(url, version, api_key)
+        except ServerUnavailable as error:
+            gone.append(error)
+    if len(gone) == len(urls):
+        raise gone[0]
+    for each in gone:
+        progress(f"vllm: {each.message} The other servers get its calls until it is back.")
 
 
 def _check_memory(weights: Path, service: VllmService) -> None:
