@@ -23,6 +23,7 @@ from flows.addresses import (
 )
 from tasks.config import Project
 from tasks.errors import RatchetError, ServerUnavailable, SetupError
+from tasks.serve.offline import stop_offline_engines
 from tasks.serve.process import Daemon, Progress, Running, check_port
 from tasks.serve.version import model_version
 from tasks.serve.vllm import VllmServer, check_any_served, check_served
@@ -118,7 +119,12 @@ def down(
     del project
     stopped: list[Service] = []
     for service in ("worker", "prefect", "mlflow", "vllm"):
-        if service in only and Daemon(service, home).stop():
+        if service not in only:
+            continue
+        found = Daemon(service, home).stop()
+        if service == "vllm":
+            found = stop_offline_engines(home) or found
+        if found:
             progress(f"{service}: stopped")
             stopped.append(service)
     return stopped

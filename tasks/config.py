@@ -551,6 +551,8 @@ class VllmService(Settings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, gt=0, lt=65536)
     start_timeout_s: float = Field(default=600.0, gt=0)
+    offline: bool = False
+    """Whether a run has an engine of its own, without a port, that ends with it."""
     environment: dict[str, str] = Field(default_factory=dict)
 
 

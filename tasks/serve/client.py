@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -78,7 +79,7 @@ class ModelClient:
         model_name: what the server calls the model, where that isn't the version's served name.
         meter: where its calls are counted; None: a meter of its own.
         backoff: waits between attempts.
-        transport: what carries requests, instead of connections to the endpoint.
+        socket: through which the server is reached, instead of a port.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class ModelClient:
         model_name: str | None = None,
         meter: Meter | None = None,
         backoff: Backoff | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        socket: Path | None = None,
     ) -> None:
         self.version = version
         self.price = price
@@ -118,7 +119,7 @@ class ModelClient:
             # It never runs more than that; a few wait, so that no place stays empty.
             most = min(most, batch + max(2, batch // BACKLOG))
         # One more than the calls: a server's own count is asked beside them.
-        self._inner = transport or AiohttpTransport((most + 1) * len(self.urls))
+        self._inner = AiohttpTransport((most + 1) * len(self.urls), socket)
         start = in_flight if in_flight != "auto" else batch or FIRST_IN_FLIGHT
         self.stream = Stream(
             [
