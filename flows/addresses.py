@@ -42,6 +42,22 @@ def vllm_url(project: Project) -> str:
     return (service.endpoint or f"http://{service.host}:{service.port}/v1").rstrip("/")
 
 
+def served_elsewhere(project: Project, model: str) -> tuple[str, ...]:
+    """Servers of a model that Ratchet doesn't start, up to `/v1`; none: it starts one itself.
+
+    Raises:
+        ConfigError: configs/models.yaml has no such model.
+    """
+    urls = project.models.generator(model).base_urls
+    endpoint = project.services.vllm.endpoint
+    return urls or ((endpoint.rstrip("/"),) if endpoint else ())
+
+
+def model_urls(project: Project, model: str) -> tuple[str, ...]:
+    """Where a model answers, up to `/v1`: its own servers, or the one that Ratchet starts."""
+    return served_elsewhere(project, model) or (vllm_url(project),)
+
+
 def service_environment(project: Project, home: Home) -> dict[str, str]:
     """The environment in which servers, workers and Prefect's commands run.
 

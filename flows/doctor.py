@@ -13,6 +13,7 @@ from typing import Literal
 
 import psutil
 
+from flows.addresses import served_elsewhere
 from flows.services import status
 from tasks.config import EmbeddingModel, GeneratorModel, Project
 from tasks.errors import RatchetError
@@ -49,8 +50,7 @@ def check_machine(project: Project, home: Home, *, read_weights: bool = False) -
     Returns:
         Every check, in the order in which problems should be solved.
     """
-    services = project.services
-    own_vllm = services.vllm.endpoint is None
+    own_vllm = not served_elsewhere(project, project.release.model)
     checks = [_python(), _disk(home), _memory(serving=own_vllm), _cores()]
     checks += [_program("git", "warn", "Results name no commit without it.")]
     checks += [_program("make", "warn", "Use the ratchet command instead of make.")]
@@ -145,7 +145,8 @@ def _compiler() -> Check:
 
 
 def _gpu(project: Project) -> Check:
-    wanted = project.services.vllm.device == "gpu" and project.services.vllm.endpoint is None
+    own = not served_elsewhere(project, project.release.model)
+    wanted = own and project.services.vllm.device == "gpu"
     command = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
@@ -184,9 +185,11 @@ def _environment(root: Path, folder: str, name: str) -> Check:
 
 def _generators(project: Project) -> dict[str, GeneratorModel]:
     names = dict.fromkeys((project.release.model, project.evaluate.judge.model))
-    found = {name: project.models.generator(name) for name in names}
-    if project.services.vllm.endpoint is not None:
-        return {}
+    found = {
+        name: project.models.generator(name)
+        for name in names
+        if not served_elsewhere(project, name)
+    }
     return {name: model for name, model in found.items() if model.format != "endpoint"}
 
 
@@ -207,7 +210,12 @@ def _ports(project: Project, home: Home) -> list[Check]:
     """Whether each server of ours that doesn't run could have its port."""
     services = project.services
     wanted = [
-        ("vllm", services.vllm.endpoint, services.vllm.host, services.vllm.port),
+        (
+            "vllm",
+            ", ".join(served_elsewhere(project, project.release.model)) or None,
+            services.vllm.host,
+            services.vllm.port,
+        ),
         ("mlflow", services.mlflow.tracking_uri, services.mlflow.host, services.mlflow.port),
         ("prefect", services.prefect.api_url, services.prefect.host, services.prefect.port),
     ]

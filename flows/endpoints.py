@@ -2,17 +2,19 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
 
-from flows.addresses import vllm_url
+from flows.addresses import served_elsewhere, vllm_url
 from flows.workspace import Workspace
 from tasks.errors import ConfigError, ServerUnavailable, WrongModel
 from tasks.evaluate.run import Progress
 from tasks.serve.budget import Budget
 from tasks.serve.cache import GIGABYTE, CallCache
 from tasks.serve.client import ModelClient
+from tasks.serve.offline import OFFLINE_URL, offline_engine
 from tasks.serve.version import ModelVersion
-from tasks.serve.vllm import VllmServer, check_served
+from tasks.serve.vllm import VllmServer, check_any_served, check_served
 from tasks.serve.weights import ensure_weights
 
 
@@ -26,10 +28,12 @@ async def open_door(
 ) -> AsyncIterator[ModelClient]:
     """Open the metered client; a local vLLM is started, or changed to this model, when needed.
 
+    A model with `base_urls` in configs/models.yaml is asked there, any other at `vllm.endpoint`.
+
     Args:
         workspace: settings and state.
         version: the model; the server must serve exactly this one.
-        endpoint: another URL than `vllm.endpoint` of configs/services.yaml.
+        endpoint: another URL than the settings name.
         progress: told what is waited for.
 
     Raises:
@@ -39,19 +43,22 @@ async def open_door(
     """
     project = workspace.project
     service, settings = project.services.vllm, project.evaluate
-    outside = endpoint or service.endpoint
-    url = outside or vllm_url(project)
+    outside = (endpoint,) if endpoint else served_elsewhere(project, version.name)
     key = os.environ.get(service.api_key_env)
+    offline = service.offline and not outside
     if outside:
-        check_served(outside, version, key)
-    else:
+        check_any_served(outside, version, key, lambda text: progress(text, 0, 0))
+    elif not offline:
         serve_locally(workspace, version, progress)
     price = project.models.generator(version.name).price
-    with CallCache(
-        workspace.home.room("cache"), max_bytes=int(settings.cache_gb * GIGABYTE)
-    ) as cache:
+    with (
+        CallCache(
+            workspace.home.room("cache"), max_bytes=int(settings.cache_gb * GIGABYTE)
+        ) as cache,
+        _engine(workspace, version, progress) if offline else nullcontext() as socket,
+    ):
         async with ModelClient(
-            url,
+            OFFLINE_URL if offline else outside or vllm_url(project),
             version,
             price,
             cache=cache,
@@ -68,6 +75,7 @@ async def open_door(
             attempts=settings.attempts,
             stop_failure_rate=settings.stop_failure_rate,
             api_key=key,
+            socket=socket,
         ) as client:
             yield client
 
@@ -87,19 +95,40 @@ def serve_locally(workspace: Workspace, version: ModelVersion, progress: Progres
         pass
     else:
         return
-    model = project.models.generator(version.name)
+    weights = _weights(workspace, version, progress)
+    VllmServer(project.services.vllm, workspace.home).start(
+        version, weights, progress=lambda text: progress(text, 0, 0)
+    )
+
+
+def _engine(
+    workspace: Workspace, version: ModelVersion, progress: Progress
+) -> AbstractContextManager[Path]:
+    return offline_engine(
+        version,
+        _weights(workspace, version, progress),
+        workspace.project.services.vllm,
+        workspace.home,
+        progress=lambda text: progress(text, 0, 0),
+    )
+
+
+def _weights(workspace: Workspace, version: ModelVersion, progress: Progress) -> Path:
+    """The directory with a version's weights.
+
+    Raises:
+        ConfigError: configs/models.yaml describes another version by now.
+    """
+    model = workspace.project.models.generator(version.name)
     if version.sha256 != model.sha256:
         raise ConfigError(
             f"The release names weights {version.sha256!r} of {version.name!r}, but "
             f"configs/models.yaml has {model.sha256!r}.",
             next_step="Give the new weights a name of their own in configs/models.yaml.",
         )
-    weights = ensure_weights(
+    return ensure_weights(
         version.name,
         model,
         room=workspace.home.room("models"),
         progress=lambda text: progress(text, 0, 0),
-    )
-    VllmServer(project.services.vllm, workspace.home).start(
-        version, weights, progress=lambda text: progress(text, 0, 0)
     )

@@ -7,7 +7,6 @@ from prefect import flow, get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.addresses import vllm_url
 from flows.policies import endpoint_limit, one_at_a_time, step
 from flows.reindex import build_wanted_index, take_snapshot
 from flows.run_name import rename_run
@@ -24,6 +23,7 @@ from tasks.digest import SHORT, Digest
 def evaluate(
     release: str = "configs/release.yaml",
     cases: Annotated[int | None, Field(gt=0)] = None,
+    offline: bool = False,
 ) -> Any:
     """Evaluate a release; nothing is decided and the champion isn't touched.
 
@@ -31,21 +31,24 @@ def evaluate(
         release: A release file, relative to the project; or a registered release: the start of
             its digest, its label, champion or previous.
         cases: Evaluate only so many cases, for a quick look.
+        offline: Start an engine for this evaluation alone, and no server.
     """
-    workspace, chosen = choose_release(release, cases=cases)
+    workspace, chosen = choose_release(release, cases=cases, offline=offline)
     digest = evaluate_one(workspace, chosen, "evaluation")
     show_in_mlflow(workspace)
     rename_run(f"evaluate {chosen.label}: {digest[:SHORT]}")
     return Completed(message=f"{chosen.label}: evaluation {digest[:SHORT]}", data=digest)
 
 
-def choose_release(name: str, *, cases: int | None) -> tuple[Workspace, Release]:
+def choose_release(
+    name: str, *, cases: int | None, offline: bool = False
+) -> tuple[Workspace, Release]:
     """A release by its file, indexed and registered if it wasn't; or a registered one by name."""
     if not name.endswith((".yaml", ".yml")):
-        workspace = open_workspace(cases=cases)
+        workspace = open_workspace(cases=cases, offline=offline)
         with workspace.registry() as registry:
             return workspace, registry.release(name)
-    workspace = open_workspace(release=name, cases=cases)
+    workspace = open_workspace(release=name, cases=cases, offline=offline)
     wanted = wanted_release(workspace, take_snapshot(workspace).digest)
     plan_release(workspace, wanted)
     build_wanted_index(workspace, wanted)
@@ -63,7 +66,7 @@ def evaluate_one(
     Where it must be made, what it will be compared with is evaluated in the same stream.
     """
     with (
-        one_at_a_time(endpoint_limit(vllm_url(workspace.project)), workspace.home),
+        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
         run_progress(role) as progress,
     ):
         digest = evaluate_release(

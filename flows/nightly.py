@@ -7,7 +7,6 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.addresses import vllm_url
 from flows.evaluate import evaluate_one
 from flows.events import announce, announce_move
 from flows.outcome import Outcome, Word
@@ -175,7 +174,7 @@ def refresh_noise(
     if not policy.noise.refresh or noise_of(workspace, from_log(log)) is not None:
         return
     with (
-        one_at_a_time(endpoint_limit(vllm_url(workspace.project)), workspace.home),
+        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
         run_progress("noise") as progress,
     ):
         noise = measure_noise(workspace, policy, live, log, progress)
@@ -191,7 +190,7 @@ def recheck_judge(workspace: Workspace, policy: GatePolicy, champion: Digest) ->
     if not voting_judged(policy) or (known and not policy.judge.recheck):
         return
     with (
-        one_at_a_time(endpoint_limit(vllm_url(workspace.project)), workspace.home),
+        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
         run_progress("judge") as progress,
     ):
         drift = refresh_anchor(workspace, progress)
@@ -206,7 +205,7 @@ def confirm(
     """A case that must pass and was lost may have been bad luck: ask it again."""
     old, new = (load_evaluation(workspace, digest) for digest in (champion, challenger))
     with (
-        one_at_a_time(endpoint_limit(vllm_url(workspace.project)), workspace.home),
+        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
         run_progress("confirm") as progress,
     ):
         return confirm_lost(workspace, policy, wanted, old, new, progress)

@@ -8,6 +8,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 
+from flows.addresses import model_urls
+from tasks.config import Project
 from tasks.digest import text_digest
 from tasks.errors import Transient
 from tasks.store import Home, locked
@@ -38,9 +40,10 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return wrap
 
 
-def endpoint_limit(url: str) -> str:
-    """Name of the limit of one endpoint: two evaluations would falsify each other's latency."""
-    return f"ratchet-endpoint-{text_digest(url)[:8]}"
+def endpoint_limit(project: Project) -> str:
+    """Name of the limit of a model's servers: two runs would falsify each other's latency."""
+    urls = " ".join(model_urls(project, project.release.model))
+    return f"ratchet-endpoint-{text_digest(urls)[:8]}"
 
 
 @contextmanager

@@ -15,16 +15,18 @@ from flows.addresses import (
     check_prefect,
     mlflow_answers,
     mlflow_url,
+    model_urls,
     prefect_answers,
     prefect_url,
+    served_elsewhere,
     service_environment,
-    vllm_url,
 )
 from tasks.config import Project
 from tasks.errors import RatchetError, ServerUnavailable, SetupError
+from tasks.serve.offline import stop_offline_engines
 from tasks.serve.process import Daemon, Progress, Running, check_port
 from tasks.serve.version import model_version
-from tasks.serve.vllm import VllmServer, check_served
+from tasks.serve.vllm import VllmServer, check_any_served, check_served
 from tasks.serve.weights import ensure_weights
 from tasks.store import Home
 
@@ -117,7 +119,12 @@ def down(
     del project
     stopped: list[Service] = []
     for service in ("worker", "prefect", "mlflow", "vllm"):
-        if service in only and Daemon(service, home).stop():
+        if service not in only:
+            continue
+        found = Daemon(service, home).stop()
+        if service == "vllm":
+            found = stop_offline_engines(home) or found
+        if found:
             progress(f"{service}: stopped")
             stopped.append(service)
     return stopped
@@ -126,15 +133,18 @@ def down(
 def status(project: Project, home: Home) -> list[ServiceStatus]:
     """Look at every server; takes a few seconds when an external one doesn't answer."""
     services = project.services
-    version = model_version(project.release.model, project.models.generator(project.release.model))
+    name = project.release.model
+    version = model_version(name, project.models.generator(name))
     key = os.environ.get(services.vllm.api_key_env)
+    urls = model_urls(project, name)
 
-    def check_endpoint() -> None:
-        check_served(vllm_url(project), version, key)
+    def check_endpoints() -> None:
+        for url in urls:
+            check_served(url, version, key)
 
     return [
-        _look_outside("vllm", vllm_url(project), check_endpoint, detail=version.name)
-        if services.vllm.endpoint
+        _look_outside("vllm", ", ".join(urls), check_endpoints, detail=version.name)
+        if served_elsewhere(project, name)
         else _look("vllm", home, VllmServer(services.vllm, home).healthy),
         _look_outside("mlflow", mlflow_url(project), lambda: check_mlflow(project))
         if services.mlflow.tracking_uri
@@ -203,8 +213,8 @@ def _start_vllm(project: Project, home: Home, say: Progress) -> None:
     name, services = project.release.model, project.services
     model = project.models.generator(name)
     version = model_version(name, model)
-    if services.vllm.endpoint is not None:
-        check_served(vllm_url(project), version, os.environ.get(services.vllm.api_key_env))
+    if urls := served_elsewhere(project, name):
+        check_any_served(urls, version, os.environ.get(services.vllm.api_key_env), say)
         return
     weights = ensure_weights(name, model, room=home.room("models"), progress=say)
     VllmServer(services.vllm, home).start(version, weights, progress=say)

@@ -80,6 +80,7 @@ def open_workspace(
     prompt: str | None = None,
     top_k: int | None = None,
     cases: int | None = None,
+    offline: bool = False,
 ) -> Workspace:
     """Read the settings and apply what this run changes.
 
@@ -88,6 +89,7 @@ def open_workspace(
         prompt: another prompt than the release file names.
         top_k: another number of passages.
         cases: evaluate only so many cases.
+        offline: ask an engine that runs for this alone, where Ratchet starts the model's server.
 
     Raises:
         ConfigError: a setting is wrong.
@@ -103,8 +105,13 @@ def open_workspace(
     evaluate = project.evaluate
     if cases is not None:
         evaluate = _changed(evaluate, "cases", cases)
+    services = project.services
+    if offline:
+        vllm = services.vllm.model_copy(update={"offline": True})
+        services = services.model_copy(update={"vllm": vllm})
+    changes = {"release": wanted, "evaluate": evaluate, "services": services}
     return Workspace(
-        project=project.model_copy(update={"release": wanted, "evaluate": evaluate}),
+        project=project.model_copy(update=changes),
         home=Home.find(root),
     )
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -10,6 +11,7 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 from ruamel.yaml import YAML
@@ -259,12 +261,25 @@ class GeneratorModel(Settings):
     """Of the weights file; None for an endpoint whose weights can't be seen."""
     bytes: int | None = None
     format: Literal["gguf", "directory", "endpoint"]
+    base_urls: tuple[str, ...] = ()
+    """URLs up to `/v1` of servers that all serve it; none: `vllm.endpoint` of services.yaml."""
     license: str = ""
     context_length: int = Field(gt=0)
     server_flags: dict[str, str | int | float | bool] = Field(default_factory=dict)
     """`--flag value` of vLLM without the dashes; true stands for a bare flag."""
     sampling: Sampling = Sampling()
     price: Price
+
+    @field_validator("base_urls")
+    @classmethod
+    def _are_urls(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError(f"expected URLs like http://host:8000/v1, found {url!r}")
+            if parts.username or parts.password:
+                raise ValueError("a key belongs in the variable that vllm.api_key_env names")
+        return tuple(dict.fromkeys(url.rstrip("/") for url in urls))
 
 
 class EmbeddingModel(Settings):
@@ -544,6 +559,8 @@ class VllmService(Settings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, gt=0, lt=65536)
     start_timeout_s: float = Field(default=600.0, gt=0)
+    offline: bool = False
+    """Whether a run has an engine of its own, without a port, that ends with it."""
     environment: dict[str, str] = Field(default_factory=dict)
 
 

@@ -82,6 +82,9 @@ def evaluate(
         str, typer.Argument(help="A release file, or a registered release by name or digest.")
     ] = "configs/release.yaml",
     cases: Cases = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="An engine for this alone, and no server.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate one release on the suite, without a decision.
@@ -94,7 +97,7 @@ def evaluate(
         def run() -> Any:
             from flows.evaluate import evaluate as flow
 
-            return flow(release=release, cases=cases)
+            return flow(release=release, cases=cases, offline=offline)
 
         digest = in_prefect(workspace, run)
         from flows.steps.decide import load_evaluation

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from flows.addresses import served_elsewhere
 from flows.endpoints import open_door
 from flows.show import showing_calls
 from flows.steps.committed import could_be_clean
@@ -47,7 +48,9 @@ def plan_release(workspace: Workspace, release: Release) -> EvaluationPlan:
     """
     project = workspace.project
     judge = project.evaluate.judge
-    one_server = project.services.vllm.endpoint is None and judge.endpoint is None
+    one_server = judge.endpoint is None and not (
+        served_elsewhere(project, release.model.name) or served_elsewhere(project, judge.model)
+    )
     if one_server and judge.model != release.model.name:
         raise ConfigError(
             f"The judge is {judge.model!r} and the release's model {release.model.name!r}, but "

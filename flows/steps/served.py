@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+from flows.addresses import served_elsewhere
 from flows.workspace import Workspace
 from tasks.serve.canary import compare_or_keep, model_changed, sing
 from tasks.serve.client import ModelClient
+from tasks.serve.label import calling
 
 Warn = Callable[[str], None]
 """Told one line that a person should read."""
@@ -17,7 +19,7 @@ async def describe_server(workspace: Workspace, door: ModelClient) -> dict[str, 
     """
     service = workspace.project.services.vllm
     version = await door.server_version()
-    own = service.endpoint is None
+    own = not served_elsewhere(workspace.project, door.version.name)
     variables = {
         name: value
         for name, value in (service.environment if own else {}).items()
@@ -29,6 +31,8 @@ async def describe_server(workspace: Workspace, door: ModelClient) -> dict[str, 
 async def check_canary(workspace: Workspace, door: ModelClient, warn: Warn) -> None:
     """Make sure that a served model answers as it did when it was first seen under its name.
 
+    Each of its servers is asked, and held against the same answers.
+
     Raises:
         ModelChanged: it doesn't, and `canary` in configs/evaluate.yaml is `stop`.
     """
@@ -36,10 +40,12 @@ async def check_canary(workspace: Workspace, door: ModelClient, warn: Warn) -> N
     if mode == "off":
         return
     path = workspace.home.path("canary", f"{door.version.digest}.json")
-    changes = compare_or_keep(await sing(door), path)
-    if not changes:
-        return
-    error = model_changed(door.version, changes, path)
-    if mode == "stop":
-        raise error
-    warn(str(error))
+    for url in door.urls:
+        with calling(avoided=frozenset(door.urls) - {url}):
+            changes = compare_or_keep(await sing(door), path)
+        if not changes:
+            continue
+        error = model_changed(door.version, changes, path, url=url)
+        if mode == "stop":
+            raise error
+        warn(str(error))

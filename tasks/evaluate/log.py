@@ -42,6 +42,19 @@ class CostRow(Settings):
     failures: int
 
 
+class EndpointRow(Settings):
+    """What one of several servers did, of the calls of all sides that shared it."""
+
+    answered: int
+    failures: int
+    spilled: int
+    outages: int
+    most_in_flight: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+
+
 class EvalManifest(Settings):
     """Everything about an evaluation that isn't a row."""
 
@@ -65,6 +78,8 @@ class EvalManifest(Settings):
     """What else decides whether the server repeats itself: its version and its environment."""
     currency: str
     costs: dict[str, CostRow]
+    endpoints: dict[str, EndpointRow] = Field(default_factory=dict)
+    """By URL, the servers of the release's model."""
     started_at: str
     """ISO 8601, UTC."""
     wall_s: float
@@ -232,7 +247,7 @@ def _unreadable(directory: Path, error: Exception) -> CorruptArtifact:
     )
 
 
-OBSERVED_FIELDS = ("started_at", "wall_s", "costs")
+OBSERVED_FIELDS = ("started_at", "wall_s", "costs", "endpoints")
 """Fields of the manifest that say what this run took."""
 OBSERVED_MEASURES = frozenset({"latency_s", "cached_tokens", "cost"})
 """Measures whose values a repetition with equal answers doesn't repeat."""

@@ -13,7 +13,7 @@ from tasks.closing import Closing
 from tasks.digest import Digest, canonical_json, digest
 from tasks.errors import CorruptArtifact
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 GIGABYTE = 1024**3
 _SEPARATOR = "\x1f"
 
@@ -43,9 +43,9 @@ class CacheGroup:
 
 
 def call_key(model: Digest, path: str, body: Mapping[str, Any], repeat: int) -> Digest:
-    """Name a call by its content: model version, endpoint path, request body and repeat.
+    """Name a call by its content: model version, path below the URL, request body and repeat.
 
-    Neither the purpose nor any header (and so no API key) is part of it.
+    Neither the server that answered, the purpose, nor any header (and so no API key) is part of it.
     """
     return digest("call", CACHE_VERSION, [model, path, body, repeat])
 

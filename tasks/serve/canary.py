@@ -138,11 +138,14 @@ def _distance(old: Note, new: Note) -> float | None:
     return max(distances, default=None)
 
 
-def model_changed(version: ModelVersion, lines: Sequence[str], path: Path) -> ModelChanged:
+def model_changed(
+    version: ModelVersion, lines: Sequence[str], path: Path, *, url: str
+) -> ModelChanged:
     """The error of a model that isn't what it was."""
     return ModelChanged(
-        f"The model {version.name!r} ({version.digest[:12]}) doesn't answer as it did under this "
-        f"name; {len(lines)} of {len(PROMPTS)} fixed prompts differ:\n  " + "\n  ".join(lines),
+        f"The model {version.name!r} ({version.digest[:12]}) at {url} doesn't answer as it did "
+        f"under this name; {len(lines)} of {len(PROMPTS)} fixed prompts differ:\n  "
+        + "\n  ".join(lines),
         next_step="Find out what changed on the server, and give the new model a name of its own "
         f"in configs/models.yaml; or, if the change is wanted, forget the old answers: rm {path}",
         changes=tuple(lines),

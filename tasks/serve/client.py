@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
@@ -11,6 +13,7 @@ from tasks.config import Price, Sampling
 from tasks.errors import RatchetError, WrongModel
 from tasks.serve.budget import Budget
 from tasks.serve.cache import CallCache
+from tasks.serve.endpoint import Endpoint, EndpointTotals
 from tasks.serve.governor import BACKLOG, Governor, gauges
 from tasks.serve.label import calling, current_label
 from tasks.serve.meter import CallRecord, Meter
@@ -58,28 +61,30 @@ class ModelClient:
     """The one door to one served model.
 
     Args:
-        endpoint_url: up to `/v1`.
+        endpoints: URL of its server up to `/v1`, or of several that all serve it. Calls that share
+            a prefix go to the same one; one that is gone is done without until it is back.
         version: the model that is served there; its digest is part of every cache key.
         price: of this model.
         cache: answers made before; None sends every call.
-        in_flight: requests that may be on their way at one time; `auto`: as many as the server can
-            batch, by what it says and by what it does.
+        in_flight: requests that may be on their way to one server at a time; `auto`: as many as it
+            can batch, by what it says and by what it does.
         in_flight_cap: the most that `auto` may find.
         timeout_s: of one attempt.
         attempts: requests for one call before it counts as failed.
-        server_wait_s: how long a server that refuses connections is waited for.
+        server_wait_s: how long a server that refuses connections is waited for, where there is no
+            other.
         budget: what may be spent.
         stop_failure_rate: no more calls are sent when more than this share of the last 20 failed.
         api_key: sent as a bearer token, and written nowhere.
         model_name: what the server calls the model, where that isn't the version's served name.
         meter: where its calls are counted; None: a meter of its own.
         backoff: waits between attempts.
-        transport: what carries requests, instead of connections to the endpoint.
+        socket: through which the server is reached, instead of a port.
     """
 
     def __init__(
         self,
-        endpoint_url: str,
+        endpoints: str | Sequence[str],
         version: ModelVersion,
         price: Price,
         *,
@@ -95,14 +100,16 @@ class ModelClient:
         model_name: str | None = None,
         meter: Meter | None = None,
         backoff: Backoff | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        socket: Path | None = None,
     ) -> None:
         self.version = version
         self.price = price
         # An endpoint whose weights can't be seen knows nothing of our digests.
         self.model_name = model_name or (version.served_name if version.sha256 else version.name)
         self.meter = Meter() if meter is None else meter
-        self._url = endpoint_url.rstrip("/")
+        urls = (endpoints,) if isinstance(endpoints, str) else endpoints
+        self.urls = tuple(dict.fromkeys(url.rstrip("/") for url in urls))
+        self._url = self.urls[0]
         self._key = api_key
         self._budget = budget
         auto = in_flight == "auto"
@@ -111,11 +118,18 @@ class ModelClient:
         if auto and batch is not None:
             # It never runs more than that; a few wait, so that no place stays empty.
             most = min(most, batch + max(2, batch // BACKLOG))
-        # One more than the calls: the server's own count is asked beside them.
-        self._inner = transport or AiohttpTransport(most + 1)
+        # One more than the calls: a server's own count is asked beside them.
+        self._inner = AiohttpTransport((most + 1) * len(self.urls), socket)
         start = in_flight if in_flight != "auto" else batch or FIRST_IN_FLIGHT
         self.stream = Stream(
-            Governor(limit=start, cap=most, fixed=not auto), self._gauges if auto else None
+            [
+                Endpoint(
+                    url,
+                    Governor(limit=start, cap=most, fixed=not auto),
+                    partial(self._gauges, url) if auto else None,
+                )
+                for url in self.urls
+            ]
         )
         self._door = MeteredTransport(
             self._inner,
@@ -252,8 +266,12 @@ class ModelClient:
         return dict(response.json())
 
     async def server_version(self) -> str | None:
-        """What the server calls its own version; None where it doesn't say."""
-        response = await self._get(f"{self._url.removesuffix('/v1')}/version")
+        """What the servers call their own version, or versions; None where none says."""
+        said = {await self._version_of(url) for url in self.urls} - {None}
+        return ", ".join(sorted(str(each) for each in said)) or None
+
+    async def _version_of(self, url: str) -> str | None:
+        response = await self._get(f"{url.removesuffix('/v1')}/version")
         if response is None or not response.is_success:
             return None
         try:
@@ -262,6 +280,10 @@ class ModelClient:
             return None
         version = said.get("version") if isinstance(said, dict) else None
         return version if isinstance(version, str) else None
+
+    def endpoint_totals(self) -> dict[str, EndpointTotals]:
+        """What each server did, by its URL."""
+        return {each.url: each.totals() for each in self.stream.endpoints}
 
     async def _get(self, url: str) -> httpx.Response | None:
         """A GET beside the calls, which no limit holds back; None when nothing answers."""
@@ -278,12 +300,12 @@ class ModelClient:
             return None
         return response
 
-    async def _gauges(self) -> tuple[float, float] | None:
-        response = await self._get(f"{self._url.removesuffix('/v1')}/metrics")
+    async def _gauges(self, url: str) -> tuple[float, float] | None:
+        response = await self._get(f"{url.removesuffix('/v1')}/metrics")
         return gauges(response.text) if response is not None and response.is_success else None
 
-    async def _answers(self) -> bool:
-        response = await self._get(f"{self._url}/models")
+    async def _answers(self, url: str) -> bool:
+        response = await self._get(f"{url}/models")
         return response is not None and response.is_success
 
     def openai(self, purpose: str) -> "AsyncOpenAI":

@@ -17,10 +17,12 @@ class CallLabel:
 
     purpose: str
     repeat: int = 0
-    position: int = 0
-    """Of its case in the suite: calls of one case go to the server together."""
+    position: int | None = None
+    """Of its case in the suite: calls of one case go to the server together. None: of no case."""
     depth: int = 0
     """How many answers it had to wait for."""
+    avoided: frozenset[str] = frozenset()
+    """URLs of servers that get it only when no other is there."""
     meter: "Meter | None" = None
     """Counts the call beside the door's own meter: that of one evaluation among several."""
     journal: "Journal | None" = None

@@ -1,51 +1,72 @@
-"""A server that is gone -> whether it came back in time."""
+"""A server that is gone -> it is looked for until it is back, or until all are gone too long."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
+
+from tasks.serve.endpoint import Endpoint
+from tasks.serve.stream import Stream
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 
 
-class Outage:
-    """Waits for a server that is gone; all calls that found it gone wait for the same thing.
+class Outages:
+    """Watches servers that are gone. Calls go to the others, or wait where there is no other.
 
     Args:
-        returns: whether the server answers now.
-        longest_s: how long it is waited for; 0: not at all.
+        stream: gives calls to the servers that are there.
+        returns: whether the server at a URL answers now.
+        longest_s: how long calls wait while no server is there; 0: not at all.
+        gave_up: called once when none came back in that time.
     """
 
-    def __init__(self, returns: Callable[[], Awaitable[bool]], longest_s: float) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        returns: Callable[[str], Awaitable[bool]],
+        longest_s: float,
+        gave_up: Callable[[], None],
+    ) -> None:
+        self._stream = stream
         self._returns = returns
         self._longest_s = longest_s
-        self._waiting: asyncio.Task[bool] | None = None
+        self._gave_up = gave_up
+        self._watching: dict[Endpoint, asyncio.Task[None]] = {}
+        self._none_since: float | None = None
 
-    @property
-    def waits(self) -> bool:
-        """Whether it is waited for at all."""
-        return self._longest_s > 0
+    def lost(self, endpoint: Endpoint) -> bool:
+        """A server broke a connection or refused one.
 
-    @property
-    def pending(self) -> bool:
-        """Whether it is waited for now."""
-        return self._waiting is not None
+        Returns:
+            Whether its call can go on: to another server, or to this one when it is back.
+        """
+        if not endpoint.away:
+            others = any(each is not endpoint for each in self._stream.present)
+            if not others and not self._longest_s:
+                return False
+            if not others:
+                self._none_since = time.monotonic()
+            self._stream.lost(endpoint)
+            self._watching[endpoint] = asyncio.create_task(self._watch(endpoint))
+        return True
 
-    async def over(self) -> bool:
-        """Wait until the server answers; False when it didn't in time."""
-        if self._waiting is None:
-            self._waiting = asyncio.create_task(self._wait())
-            self._waiting.add_done_callback(self._forget)
-        return await asyncio.shield(self._waiting)
+    async def aclose(self) -> None:
+        """Look no more."""
+        for watching in self._watching.values():
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        self._watching.clear()
 
-    def _forget(self, _: "asyncio.Task[bool]") -> None:
-        self._waiting = None
-
-    async def _wait(self) -> bool:
-        deadline = time.monotonic() + self._longest_s
+    async def _watch(self, endpoint: Endpoint) -> None:
         pause = FIRST_PAUSE_S
-        while time.monotonic() < deadline:
-            if await self._returns():
-                return True
+        while not await self._returns(endpoint.url):
+            since = self._none_since
+            if since is not None and time.monotonic() - since >= self._longest_s:
+                self._gave_up()
+                return
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
-        return False
+        self._none_since = None
+        self._stream.back(endpoint)

@@ -17,9 +17,10 @@ from tasks.errors import CallFailed, TooManyFailures
 from tasks.serve.attempt import Answered, AttemptFailed, attempt, usage_of
 from tasks.serve.budget import Budget
 from tasks.serve.cache import CachedCall, CallCache, call_key
+from tasks.serve.endpoint import Endpoint
 from tasks.serve.label import CallLabel, calling, current_label
-from tasks.serve.meter import CallRecord, FairShare, Meter, Usage, call_cost
-from tasks.serve.outage import Outage
+from tasks.serve.meter import CallRecord, Meter, Usage, call_cost
+from tasks.serve.outage import Outages
 from tasks.serve.stream import Stream
 
 RECORD = "ratchet_record"
@@ -29,6 +30,8 @@ UNCACHED = "ratchet_uncached"
 BREAKER_WINDOW = 20
 BUSY = frozenset({429, 503})
 """By which a server says that it has too many requests."""
+BAD_GATEWAY = 502
+"""What a gateway answers for a server that is gone."""
 MOST_OUTAGES = 3
 """A server that goes away more often during one call is not waited for any more."""
 NO_USAGE = Usage(None, None, None)
@@ -76,7 +79,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         cache: CallCache | None,
         meter: Meter,
         stream: Stream,
-        returns: Callable[[], Awaitable[bool]],
+        returns: Callable[[str], Awaitable[bool]],
         budget: Budget | None = None,
         secret: str | None = None,
     ) -> None:
@@ -89,9 +92,8 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         self._meter = meter
         self._secret = secret
         self._stream = stream
-        self._outage = Outage(returns, limits.server_wait_s)
+        self._outages = Outages(stream, returns, limits.server_wait_s, self._gave_up)
         self._budget = budget
-        self._share = FairShare()
         self._outcomes: deque[bool] = deque(maxlen=BREAKER_WINDOW)
         self._stopped: str | None = None
         self._same: WeakValueDictionary[Digest, asyncio.Lock] = WeakValueDictionary()
@@ -112,9 +114,9 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             raise self._failed(
                 label, AttemptFailed("streams are not allowed", retry=False, status=None), 0, 0.0
             )
-        call = Call(
-            request, label, body, call_key(self._model_digest, request.url.path, body, label.repeat)
-        )
+        path = str(request.url).removeprefix(self._stream.endpoints[0].url)
+        key = call_key(self._model_digest, path, body, label.repeat)
+        call = Call(request, label, body, key, path)
         if self._cache is None or request.extensions.get(UNCACHED):
             return await self._send(call, keep=False)
         async with self._same.setdefault(call.key, asyncio.Lock()):
@@ -125,6 +127,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._outages.aclose()
         await self._stream.aclose()
         await self._inner.aclose()
 
@@ -136,11 +139,11 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         return self._finish(found.body, record, call)
 
     async def _send(self, call: "Call", *, keep: bool = True) -> httpx.Response:
-        spent = Spent()
+        spent = Spent(failed_at=call.label.avoided)
         try:
-            async for retry in self._retrying():
+            async for retry in self._retrying(spent):
                 with retry:
-                    answered = await self._through_outages(call, spent)
+                    answered, endpoint = await self._through_outages(call, spent)
         except AttemptFailed as error:
             raise self._failed(call.label, error, spent.attempts, spent.machine_s) from error
         except asyncio.CancelledError:
@@ -165,57 +168,69 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             )
             self._cache.put(call.key, kept)
         self._outcomes.append(True)
-        self._stream.finished(_work(usage))
+        endpoint.count(usage)
+        self._stream.finished(endpoint, _work(usage))
         record = self._record(
             call.label, spent.attempts, usage, latency_s=answered.latency_s, cost=cost
         )
         return self._finish(answered.body, record, call)
 
-    async def _through_outages(self, call: "Call", spent: "Spent") -> Answered:
+    async def _through_outages(self, call: "Call", spent: "Spent") -> tuple[Answered, Endpoint]:
         """One attempt; a server that is gone for a while doesn't use it up."""
-        for _ in range(MOST_OUTAGES):
-            if self._outage.pending:
-                await self._outage.over()
+        for _ in range(MOST_OUTAGES * len(self._stream.endpoints)):
             try:
                 return await self._attempt(call, spent)
             except AttemptFailed as error:
-                if not error.gone or not self._outage.waits:
+                lost = spent.endpoint if error.gone else None
+                if lost is None or not self._outages.lost(lost):
                     raise
-                if not await self._outage.over():
-                    self._stopped = self._stopped or (
-                        f"it is gone, and didn't come back in {self._limits.server_wait_s:g} s"
-                    )
-                    self._refuse_if_stopped(call.label)
         return await self._attempt(call, spent)
 
-    async def _attempt(self, call: "Call", spent: "Spent") -> Answered:
-        async with self._stream.turn(call.label, call.prompt):
+    async def _attempt(self, call: "Call", spent: "Spent") -> tuple[Answered, Endpoint]:
+        async with self._stream.turn(call.label, call.prompt, spent.failed_at) as endpoint:
             self._refuse_if_stopped(call.label)
             if self._budget is not None:
                 self._budget.check(call.label.purpose)
             spent.attempts += 1
-            with self._share.request() as share:
+            spent.endpoint = endpoint
+            with endpoint.share.request() as share:
                 try:
-                    return await attempt(
+                    answered = await attempt(
                         self._inner,
-                        call.request,
+                        call.request_to(endpoint.url),
                         timeout_s=self._limits.timeout_s,
                         secret=self._secret,
                     )
                 except AttemptFailed as error:
+                    endpoint.failures += 1
+                    several = len(self._stream.endpoints) > 1
+                    error.gone = error.gone or (several and error.status == BAD_GATEWAY)
                     if error.status in BUSY:
-                        self._stream.governor.pushed_back()
+                        endpoint.governor.pushed_back()
+                    if not error.gone:
+                        # One that is gone is left out anyway, and may have the call when it's back.
+                        spent.failed_at |= {endpoint.url}
                     raise
                 finally:
                     spent.machine_s += share()
+        return answered, endpoint
 
-    def _retrying(self) -> tenacity.AsyncRetrying:
+    def _gave_up(self) -> None:
+        self._stopped = self._stopped or (
+            f"it is gone, and didn't come back in {self._limits.server_wait_s:g} s"
+        )
+        self._stream.end()
+
+    def _retrying(self, spent: "Spent") -> tenacity.AsyncRetrying:
         backoff = self._limits.backoff
         exponential = tenacity.wait_exponential_jitter(
             initial=backoff.first_s, max=backoff.longest_s, jitter=backoff.first_s
         )
 
         def wait(state: tenacity.RetryCallState) -> float:
+            if self._stream.others(spent.failed_at):
+                # Another server knows nothing of this one's troubles.
+                return 0.0
             error = state.outcome.exception() if state.outcome else None
             if isinstance(error, AttemptFailed) and error.retry_after_s is not None:
                 return min(error.retry_after_s, backoff.longest_retry_after_s)
@@ -297,11 +312,11 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             call.label.journal.add(
                 call.key,
                 model=self._model_digest,
-                path=call.request.url.path,
+                path=call.path,
                 body=call.body,
                 repeat=call.label.repeat,
                 purpose=call.label.purpose,
-                position=call.label.position,
+                position=call.label.position or 0,
                 answer=body,
             )
         return httpx.Response(
@@ -320,6 +335,15 @@ class Call:
     label: CallLabel
     body: Mapping[str, Any]
     key: Digest
+    path: str
+    """Below the servers' URLs, so that it is the same call whichever server answers."""
+
+    def request_to(self, url: str) -> httpx.Request:
+        """The request as one server gets it."""
+        headers = [(k, v) for k, v in self.request.headers.multi_items() if k != "host"]
+        return httpx.Request(
+            self.request.method, url + self.path, headers=headers, content=self.request.content
+        )
 
     @property
     def prompt(self) -> str:
@@ -334,6 +358,10 @@ class Spent:
 
     attempts: int = 0
     machine_s: float = 0.0
+    endpoint: Endpoint | None = None
+    """The server of the last attempt."""
+    failed_at: frozenset[str] = frozenset()
+    """Servers that gave no good answer to it."""
 
 
 def _work(usage: Usage) -> float:

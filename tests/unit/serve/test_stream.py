@@ -1,5 +1,6 @@
 import asyncio
 
+from tasks.serve.endpoint import Endpoint
 from tasks.serve.governor import Governor
 from tasks.serve.label import CallLabel
 from tasks.serve.stream import Stream
@@ -11,7 +12,7 @@ def label(position: int, depth: int = 0) -> CallLabel:
 
 async def order_of(*calls: tuple[CallLabel, str]) -> list[str]:
     """The order in which calls leave that arrived in the given order, one at a time."""
-    stream = Stream(Governor(limit=1, cap=1, fixed=True))
+    stream = Stream([Endpoint("http://one", Governor(limit=1, cap=1, fixed=True))])
     left: list[str] = []
 
     async def call(of: CallLabel, prompt: str) -> None:
@@ -47,7 +48,7 @@ async def test_a_call_that_waited_for_another_overtakes_the_cases_behind_and_its
 
 
 async def test_a_cancelled_call_gives_its_place_away():
-    stream = Stream(Governor(limit=1, cap=1, fixed=True))
+    stream = Stream([Endpoint("http://one", Governor(limit=1, cap=1, fixed=True))])
 
     async def call(seconds: float) -> None:
         async with stream.turn(label(0), ""):
@@ -65,7 +66,7 @@ async def test_a_cancelled_call_gives_its_place_away():
 
 
 async def test_never_are_more_in_flight_than_the_governor_allows():
-    stream = Stream(Governor(limit=3, cap=3, fixed=True))
+    stream = Stream([Endpoint("http://one", Governor(limit=3, cap=3, fixed=True))])
 
     async def call() -> None:
         async with stream.turn(label(0), ""):

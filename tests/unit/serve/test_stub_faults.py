@@ -129,7 +129,7 @@ async def test_auto_finds_what_the_server_can_batch_by_asking_it():
     with StubServer(speed, respond=lambda _: "yes " * 40) as server:
         async with door(server, in_flight="auto", timeout_s=30.0) as client:
             await asyncio.gather(*(ask(client, number) for number in range(600)))
-            limit = client.stream.governor.limit
+            limit = client.stream.endpoints[0].governor.limit
     assert server.most_running == 24
     assert limit < 60
 
@@ -146,7 +146,7 @@ async def test_auto_starts_with_what_the_server_was_told(server: StubServer):
     told = version(server_flags={"max-num-seqs": 48})
     client = ModelClient(server.url, told, PRICE, cache=None, in_flight="auto")
     async with client:
-        assert client.stream.governor.limit == 48
+        assert client.stream.endpoints[0].governor.limit == 48
 
 
 async def test_cached_tokens_cost_their_own_price(server: StubServer):
@@ -167,5 +167,5 @@ async def test_cached_tokens_cost_their_own_price(server: StubServer):
 async def test_the_server_says_its_version_or_nothing(server: StubServer):
     async with door(server) as client:
         assert await client.server_version() == "0.32.0+stub"
-        client._url = f"{server.url}/none/v1"
+        client.urls = (f"{server.url}/none/v1",)
         assert await client.server_version() is None

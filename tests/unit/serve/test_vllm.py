@@ -69,7 +69,9 @@ def test_flags_become_the_command_line(tmp_path: Path) -> None:
     flags: dict[str, Any] = {"max-model-len": 128, "enforce-eager": True, "async-scheduling": False}
     served = version(server_flags=flags)
 
-    command = vllm_command(served, tmp_path, VllmService(port=8001), Path("/serve/python"))
+    command = vllm_command(
+        served, tmp_path, Path("/serve/python"), ("--host", "127.0.0.1", "--port", "8001")
+    )
 
     text = " ".join(command)
     assert f"--served-model-name tiny {served.served_name}" in text
