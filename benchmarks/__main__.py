@@ -11,6 +11,8 @@ BENCHMARKS = {
     "P5": ("benchmarks.eval_speed", "six judged measures, beside ragas, on a stub of vLLM"),
     "P7": ("benchmarks.eval_again", "judging again after a tenth of the answers changed"),
     "P8": ("benchmarks.gate_speed", "seconds a decision takes, beside scipy and the peers"),
+    "P11": ("benchmarks.flow_items", "ten thousand small items through a Prefect flow"),
+    "P12": ("benchmarks.track_scores", "twenty thousand scores into an MLflow server"),
     "P14": ("benchmarks.reindex_sizes", "what a night costs as the corpus grows"),
     "R1": ("benchmarks.champion", "how long a process takes to learn which release is live"),
     "S1": ("benchmarks.retrieval_quality", "SciFact by meaning, by words and by both"),

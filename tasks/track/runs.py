@@ -1,5 +1,6 @@
 """EvalLog -> one MLflow run: parameters, numbers, a table, traces, lineage; never twice."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +19,8 @@ from tasks.track.metrics import mean_scores, run_metrics, run_params
 from tasks.track.prompts import ensure_prompt, registered_name
 from tasks.track.receipts import read_receipt, waiting, write_receipt
 from tasks.track.releases import Names, model_of
-from tasks.track.table import case_table, suite_lineage
+from tasks.track.scores import RunRecord, scored_run
+from tasks.track.table import suite_lineage
 from tasks.track.traces import log_traces
 
 if TYPE_CHECKING:
@@ -151,42 +153,37 @@ def run_name(log: EvalLog) -> str:
 def _log_run(
     client: "MlflowClient", experiment_id: str, log: EvalLog, release: Release, names: Names
 ) -> str:
-    import pandas as pd
-    from mlflow.entities import LoggedModelInput, Metric, Param
+    from mlflow.entities import LoggedModelInput
 
     manifest = log.manifest
     started = datetime.fromisoformat(manifest.started_at)
-    ended = started + timedelta(seconds=manifest.wall_s)
     prompt_version = ensure_prompt(client, release.prompt)
-    run = client.create_run(
-        experiment_id, start_time=_milliseconds(started), run_name=run_name(log), tags=_tags(log)
-    )
-    run_id = str(run.info.run_id)
     scores = mean_scores(log)
     # None: the release isn't shown yet, as when it was registered in another ledger.
     model_id = model_of(client, names, release.digest)
-    at = _milliseconds(ended)
-    client.log_batch(
-        run_id,
-        metrics=[
-            # Named by its model, a number is on the release's page too.
-            Metric(name, value, at, 0, model_id=model_id, run_id=run_id if model_id else None)
-            for name, value in run_metrics(log, scores).items()
-        ],
-        params=[Param(name, value) for name, value in run_params(log, release).items()],
+    record = RunRecord(
+        name=run_name(log),
+        started_ms=_milliseconds(started),
+        ended_ms=_milliseconds(started + timedelta(seconds=manifest.wall_s)),
+        tags=_tags(log) | _linked_prompt(release, prompt_version),
+        params=run_params(log, release),
+        metrics=run_metrics(log, scores),
+        model_id=model_id,
     )
-    models = [LoggedModelInput(model_id)] if model_id else None
-    client.log_inputs(run_id, datasets=[suite_lineage(log)], models=models)
-    client.link_prompt_version_to_run(
-        run_id, f"prompts:/{registered_name(release.prompt)}/{prompt_version}"
-    )
-    # Text columns as plain objects: MLflow asks for those in a way that pandas 3 warns about.
-    client.log_table(run_id, pd.DataFrame(case_table(log), dtype=object), "cases.json")
-    client.log_figure(run_id, score_figure(scores, title=run_name(log)), "scores.png")
-    log_traces(client, log, release, experiment_id=experiment_id, run_id=run_id)
-    # Last: a run that isn't finished counts as not logged.
-    client.set_terminated(run_id, status="FINISHED", end_time=at)
+    with scored_run(client, experiment_id, log, record) as run_id:
+        models = [LoggedModelInput(model_id)] if model_id else None
+        client.log_inputs(run_id, datasets=[suite_lineage(log)], models=models)
+        client.log_figure(run_id, score_figure(scores, title=run_name(log)), "scores.png")
+        log_traces(client, log, release, experiment_id=experiment_id, run_id=run_id)
     return run_id
+
+
+def _linked_prompt(release: Release, version: int) -> dict[str, str]:
+    """The tag by which MLflow links a run to its prompt; its own call for that is six requests."""
+    from mlflow.tracing.constant import TraceTagKey
+
+    linked = [{"name": registered_name(release.prompt), "version": str(version)}]
+    return {TraceTagKey.LINKED_PROMPTS: json.dumps(linked)}
 
 
 def _tags(log: EvalLog) -> dict[str, str]:
