@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import ROOT, Result, save, show, versions
+from tasks.serve.endpoint import Endpoint
 from tasks.serve.governor import Governor
 from tasks.serve.label import CallLabel
 from tasks.serve.stream import Stream
@@ -98,7 +99,7 @@ async def plain(items: int) -> list[int]:
 
 async def through_the_stream(items: int) -> list[int]:
     """The same through the queue that all model calls go through."""
-    stream = Stream(Governor(AT_ONCE, AT_ONCE, fixed=True))
+    stream = Stream([Endpoint("no server", Governor(AT_ONCE, AT_ONCE, fixed=True))])
 
     async def one(number: int) -> int:
         async with stream.turn(CallLabel("item", position=number), ""):

@@ -174,6 +174,9 @@ class Compaction(Settings):
     """A segment of which a larger share is deleted is written anew without that."""
     max_segments: int = Field(default=8, ge=2)
     """With more segments than this, the smallest ones become one."""
+    max_segment_chunks: int = Field(default=2_000_000, gt=0)
+    """More chunks than this become several segments, which are built side by side; one that is at
+    least half as large isn't merged for the number of segments."""
 
 
 class CorpusSettings(Settings):

@@ -1,8 +1,8 @@
-"""Corpus snapshot -> index version that costs what changed: one new segment and tombstones."""
+"""Corpus snapshot -> index version that costs what changed: new segments and tombstones."""
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,19 +14,17 @@ from tasks.corpus.digests import CorpusDiff, compare_digests
 from tasks.corpus.snapshot import Snapshot
 from tasks.digest import Digest, file_digest
 from tasks.errors import CorpusError
-from tasks.index.approximate import segment_kind
-from tasks.index.base import Base, KeptPart, split
+from tasks.index.assemble import build_here, new_segments
+from tasks.index.base import Base, split
 from tasks.index.cache import EmbeddingCache
-from tasks.index.chunks import CHUNKS, ChunkTable, ChunkWriter, Keys
+from tasks.index.chunks import CHUNKS, ChunkTable, ChunkWriter
 from tasks.index.disk import check_room, explained_when_full, free_bytes, needed_bytes
 from tasks.index.embed import Embedder
 from tasks.index.fill import EmbeddingPlan, fill_cache, missing_rows
-from tasks.index.finish import finish_segment
-from tasks.index.segment import VECTORS, blocks, writing_vectors
+from tasks.index.shards import ShardRunner, embed_in_shards
 from tasks.index.version import (
     DOCUMENTS,
     IndexVersion,
-    SegmentUse,
     StoredIndex,
     has_segments,
     index_digest,
@@ -52,8 +50,8 @@ class BuildReport:
         reused: chunks that took their vector from an earlier build or from an equal text; all of
             them when the version was there already.
         diff: documents that differ from the previous version's; None without one.
-        written: chunks of the new segment; the others stay where they are.
-        merged: segments whose chunks were copied into the new one.
+        written: chunks of the new segments; the others stay where they are.
+        merged: segments whose chunks were copied into the new ones.
     """
 
     version: IndexVersion
@@ -74,6 +72,7 @@ def build_index(
     previous: Path | None,
     index: IndexSettings | None = None,
     compaction: Compaction | None = None,
+    runner: ShardRunner | None = None,
     progress: Callable[[int, int], None] | None = None,
     announce: Callable[[EmbeddingPlan], None] | None = None,
     free: Callable[[Path], int] = free_bytes,
@@ -81,10 +80,11 @@ def build_index(
     """Build the index of a corpus, or find that it exists.
 
     Documents that are new or changed are chunked, chunks whose text was never embedded by this
-    model are embedded, and all of them become one new segment; the chunks of changed and removed
-    documents get a tombstone in the segments that the version shares with the previous one. The
-    version appears in the room whole or not at all. What was embedded is kept when a build is
-    killed; directories that builds left behind are removed here once they are a day old.
+    model are embedded, and all of them become one new segment, or several where they are very
+    many; the chunks of changed and removed documents get a tombstone in the segments that the
+    version shares with the previous one. The version appears in the room whole or not at all.
+    What was embedded is kept when a build is killed; directories that builds left behind are
+    removed here once they are a day old.
 
     Args:
         snapshot: the corpus; of its texts only those are read that have to be chunked.
@@ -95,6 +95,7 @@ def build_index(
             model and index settings are the same. None makes one segment of everything.
         index: how vectors are searched; None: the default.
         compaction: when segments are merged; None: the default.
+        runner: where shards of the work are done; None: here, without cutting it.
         progress: called with (done, total) texts while embedding.
         announce: called before anything is embedded, and after the first batch.
         free: bytes that can be written below a directory.
@@ -113,6 +114,7 @@ def build_index(
             next_step="Read problems.json of the snapshot and correct configs/corpus.yaml.",
         )
     index = index or IndexSettings()
+    compaction = compaction or Compaction()
     name = index_digest(snapshot.digest, chunking, embedder.digest, index)
     final = room / name
     before = None if previous is None else StoredIndex(previous)
@@ -140,7 +142,7 @@ def build_index(
             writer.flush()
             n_new = writer.rows
             parts = base.parts() if base else []
-            merged, shared = split(parts, n_new, compaction or Compaction())
+            merged, shared = split(parts, n_new, compaction)
             for old in merged:
                 for batch in old.batches():
                     writer.add_batch(batch)
@@ -154,23 +156,42 @@ def build_index(
             embedded=len(rows),
             documents=snapshot.n_documents,
         )
+        if len(table) > compaction.max_segment_chunks:
+            # Each of several segments copies its chunks.
+            needed += (scratch / CHUNKS).stat().st_size
         check_room(room, needed, free)
         plan = EmbeddingPlan(len(rows), len(np.unique(keys)) - len(rows), other_model)
-        fill_cache(
-            rows, table, keys, cache, embedder, plan=plan, progress=progress, announce=announce
-        )
-        uses = [part.share(partial) for part in shared]
-        if len(table):
-            _gather(scratch / VECTORS, keys, cache, merged, embedder.dimensions)
-            n_chunks = len(table) + sum(part.n_live for part in shared)
-            new = finish_segment(
-                scratch,
-                room,
-                embedding=embedder.digest,
-                kind=segment_kind(index.kind, rows=len(table), chunks=n_chunks),
-                recall=index.recall,
+        if runner is None:
+            fill_cache(
+                rows, table, keys, cache, embedder, plan=plan, progress=progress, announce=announce
             )
-            uses.append(SegmentUse(digest=new.digest, n_chunks=len(new)))
+        else:
+            embed_in_shards(
+                rows,
+                scratch / CHUNKS,
+                keys,
+                cache,
+                runner,
+                room=room,
+                embedder=embedder,
+                plan=plan,
+                progress=progress,
+                announce=announce,
+            )
+        uses = [part.share(partial) for part in shared]
+        uses += new_segments(
+            scratch,
+            room,
+            n_new=n_new,
+            merged=merged,
+            cache=cache,
+            embedding=embedder.digest,
+            dimensions=embedder.dimensions,
+            index=index,
+            shared_chunks=sum(part.n_live for part in shared),
+            at_most=compaction.max_segment_chunks,
+            build=runner.build if runner else build_here,
+        )
         snapshot.digests.write(partial / DOCUMENTS)
         version = IndexVersion(
             digest=name,
@@ -207,18 +228,6 @@ def _compare(before: StoredIndex, snapshot: Snapshot) -> CorpusDiff:
     if before.version.corpus_digest == snapshot.digest:
         return CorpusDiff()
     return compare_digests(before.documents(), snapshot.digests)
-
-
-def _gather(
-    path: Path, keys: Keys, cache: EmbeddingCache, merged: Sequence[KeptPart], dimensions: int
-) -> None:
-    """Write the vectors of new chunks, then those of the merged segments."""
-    with writing_vectors(path, dimensions) as writer:
-        for part in blocks(len(keys)):
-            writer.add(cache.take(keys[part]))
-        for old in merged:
-            for block in old.vectors():
-                writer.add(block)
 
 
 def _digests(directory: Path) -> dict[str, Digest]:

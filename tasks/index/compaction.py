@@ -36,7 +36,12 @@ def segments_to_merge(
         for position, (live, rows) in enumerate(segments)
         if rows - live > limits.max_deleted * rows
     }
-    left = [position for position in range(len(segments)) if position not in deleted]
+    left = [
+        position
+        for position, (live, _) in enumerate(segments)
+        # What is merged would be cut into segments of this size again.
+        if position not in deleted and 2 * live < limits.max_segment_chunks
+    ]
     if len(left) + bool(new or deleted) <= limits.max_segments:
         return sorted(deleted)
     sizes = [segments[position][0] for position in left]

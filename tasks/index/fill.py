@@ -1,7 +1,7 @@
 """Chunks of a new segment -> the embedding cache has a vector for each of their texts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -73,12 +73,30 @@ def fill_cache(
             embedded_text(row["title"], row["text"])
             for row in table.rows(wanted.tolist(), ("title", "text"))
         ]
-        vectors = embedder.encode(texts, progress=_from(progress, part.start, len(rows)))
-        check_lengths(vectors)
-        cache.put(keys[wanted], vectors)
+        embed_texts(
+            texts, keys[wanted], cache, embedder, progress=_from(progress, part.start, len(rows))
+        )
         if announce is not None and part.start == 0 and part.stop < len(rows):
             rate = (time.monotonic() - began) / part.stop
             announce(replace(plan, seconds=rate * (len(rows) - part.stop)))
+
+
+def embed_texts(
+    texts: Sequence[str],
+    keys: Keys,
+    cache: EmbeddingCache,
+    embedder: Embedder,
+    *,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Embed one batch of texts, named by their digests; it is on disk when this returns.
+
+    Raises:
+        Terminal: the model gave a vector that hasn't length 1; nothing of the batch is kept.
+    """
+    vectors = embedder.encode(texts, progress=progress)
+    check_lengths(vectors)
+    cache.put(keys, vectors)
 
 
 def _from(
