@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from tasks.config import Compaction, IndexSettings
 from tasks.corpus.document import Document
-from tasks.corpus.snapshot import CorpusSnapshot, make_snapshot
 from tasks.digest import Digest
 from tasks.errors import Terminal
 from tasks.index.assemble import SegmentPart, build_segment
@@ -17,6 +16,7 @@ from tasks.index.build import BuildReport, EmbeddingPlan, build_index
 from tasks.index.fill import EMBED_BATCH
 from tasks.index.search import open_index
 from tasks.index.shards import Progress, TextShard, cut, embed_shard
+from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 from tests.unit.index.test_build import CHUNKING
 
@@ -45,8 +45,8 @@ class Elsewhere:
         return [build_segment(part) for part in reversed(parts)][::-1]
 
 
-def corpus(numbers: range, *, words: str = "text") -> CorpusSnapshot:
-    return make_snapshot(
+def corpus(numbers: range, *, words: str = "text") -> MemorySnapshot:
+    return MemorySnapshot(
         [
             Document(f"doc{n}", "", f"{words} of number {n}. It has two sentences.", {})
             for n in numbers
@@ -56,7 +56,7 @@ def corpus(numbers: range, *, words: str = "text") -> CorpusSnapshot:
 
 
 def build(
-    snapshot: CorpusSnapshot,
+    snapshot: MemorySnapshot,
     room: Path,
     runner: Elsewhere | None,
     *,
