@@ -12,7 +12,7 @@ from flows.evaluate import evaluate_one
 from flows.events import announce, announce_move
 from flows.outcome import Outcome, Word
 from flows.policies import PROMOTION, endpoint_limit, one_at_a_time, step
-from flows.reindex import build_wanted_index, compare_indexes, take_snapshot
+from flows.reindex import build_wanted_index, compare_indexes, report_reindex, take_snapshot
 from flows.run_name import rename_run
 from flows.show import run_progress
 from flows.show_in_mlflow import show_in_mlflow
@@ -29,7 +29,6 @@ from flows.steps.evaluate import check, plan_release
 from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
 from flows.steps.judge import refresh_anchor
-from flows.steps.retrieval_tests import refusal
 from flows.workspace import Workspace, actor, open_workspace
 from registry import PRODUCTION, Move
 from tasks.answer.release import Release
@@ -92,10 +91,11 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
     if promote:
         require_committed(workspace)
     tests = compare_indexes(workspace, live, wanted)
-    if refused := refusal(workspace, tests):
+    index = report_reindex(workspace, live, index, tests)
+    if index.refused:
         show_in_mlflow(workspace)
-        announce("held", wanted, why=" ".join(refused))
-        return _refused(wanted, index, refused)
+        announce("held", wanted, why=" ".join(index.refused))
+        return _refused(wanted, index)
     register_challenger(workspace, wanted)
     if rolled_back := rolled_back_from(workspace, wanted):
         announce("held", wanted, why=rolled_back)
@@ -303,14 +303,15 @@ def move_champion(
     return move
 
 
-def _refused(wanted: Release, index: IndexRef, reasons: tuple[str, ...]) -> Outcome:
+def _refused(wanted: Release, index: IndexRef) -> Outcome:
     return Outcome(
         verdict="HOLD",
         release=wanted.label,
-        message=f"{wanted.label}: {reasons[0]}",
-        reasons=reasons,
+        message=f"{wanted.label}: {index.refused[0]}",
+        reasons=index.refused,
         embedded=index.embedded,
         changed_documents=index.changed_documents,
+        page=index.report,
     )
 
 

@@ -88,6 +88,8 @@ def _show_index(index: "IndexRef") -> None:
             )
     for reason in index.refused:
         screen.print(f"[bold yellow]HOLD[/] {escape(reason)}")
+    if index.report is not None:
+        screen.print(f"[dim]Report: {index.report}[/]")
 
 
 def evaluate(

@@ -54,6 +54,8 @@ class IndexRef:
     """Documents that differ from the index it started from."""
     refused: tuple[str, ...] = ()
     """Why no challenger may have it."""
+    report: Path | None = None
+    """Page that compares it with the live one."""
 
     @property
     def changed_documents(self) -> int:

@@ -108,7 +108,7 @@ def decision_page(
         "policy_json": decision.policy.model_dump_json(indent=2, exclude_defaults=True),
     }
     context["sections"] = _sections(context)
-    return _environment().get_template("decision.html.j2").render(context)
+    return environment().get_template("decision.html.j2").render(context)
 
 
 def _verdict(decision: GateDecision) -> dict[str, Any]:
@@ -188,7 +188,8 @@ def _short(digest: str | None) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates that escape everything and know the words and numbers of the reports."""
     environment = Environment(
         loader=PackageLoader("tasks.report", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
