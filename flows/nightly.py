@@ -11,7 +11,7 @@ from flows.evaluate import evaluate_one
 from flows.events import announce, announce_move
 from flows.outcome import Outcome, Word
 from flows.policies import PROMOTION, endpoint_limit, one_at_a_time, step
-from flows.reindex import build_wanted_index, take_snapshot
+from flows.reindex import build_wanted_index, compare_indexes, report_reindex, take_snapshot
 from flows.run_name import rename_run
 from flows.show import run_progress
 from flows.show_in_mlflow import show_in_mlflow
@@ -24,7 +24,7 @@ from flows.steps.decide import (
     promote_decided,
     record_decision,
 )
-from flows.steps.evaluate import check, plan_release, test_retrieval
+from flows.steps.evaluate import check, plan_release
 from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
 from flows.steps.judge import refresh_anchor
@@ -32,13 +32,13 @@ from flows.workspace import Workspace, actor, open_workspace
 from registry import PRODUCTION, Move
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest
-from tasks.evaluate.retrieval import RetrievalChange
 from tasks.gate.attribution import PartEffect, attribute
 from tasks.gate.calibration import drift_words, load_calibration
 from tasks.gate.decision import GateDecision
 from tasks.gate.judged import voting_judged
 from tasks.gate.must_pass import Confirmations
 from tasks.gate.policy import GatePolicy
+from tasks.gate.retrieval import RetrievalTest
 from tasks.gate.scores import from_log
 from tasks.report.plan import plan_lines
 
@@ -89,11 +89,16 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
         )
     if promote:
         require_committed(workspace)
+    tests = compare_indexes(workspace, live, wanted)
+    index = report_reindex(workspace, live, index, tests)
+    if index.refused:
+        show_in_mlflow(workspace)
+        announce("held", wanted, why=" ".join(index.refused))
+        return _refused(wanted, index)
     register_challenger(workspace, wanted)
     if rolled_back := rolled_back_from(workspace, wanted):
         announce("held", wanted, why=rolled_back)
         return Outcome(verdict="HOLD", release=wanted.label, message=rolled_back)
-    retrieval = compare_indexes(workspace, live, wanted)
     # A challenger that may turn out to be hopeless isn't paid for before that is known.
     beside = () if policy.underpowered == "hold" else (wanted,)
     champion = evaluate_one(workspace, live, "champion", beside) if live is not None else None
@@ -110,6 +115,7 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
     if live is not None and champion is not None:
         confirmations = confirm(workspace, policy, wanted, champion, challenger)
         effects = attribute_changes(workspace, policy, live, wanted, champion)
+    retrieval = tests.tests if tests else ()
     decision = decide(
         workspace, policy, wanted, champion, challenger, confirmations, effects, retrieval, index
     )
@@ -140,20 +146,6 @@ def rolled_back_from(workspace: Workspace, wanted: Release) -> str | None:
         f"{wanted.label} was rolled back on {event.at} ({event.why}): the nightly run doesn't undo "
         f"that. Change the release, or promote it by hand: ratchet promote {wanted.digest[:SHORT]}"
     )
-
-
-@step("test retrieval on old and new index")
-def compare_indexes(
-    workspace: Workspace, live: Release | None, wanted: Release
-) -> tuple[RetrievalChange, ...]:
-    """Search all questions in both indexes; nothing when there is only one."""
-    if live is None or "index" not in wanted.differences(live):
-        return ()
-    with run_progress("retrieval") as progress:
-        changes = test_retrieval(workspace, live, wanted, progress)
-    for row in changes:
-        get_run_logger().info("%s: %.3f -> %.3f (n=%d)", row.measure, row.old, row.new, row.n)
-    return changes
 
 
 @step("plan")
@@ -242,7 +234,7 @@ def decide(
     challenger: Digest,
     confirmations: Confirmations,
     effects: tuple[PartEffect, ...],
-    retrieval: tuple[RetrievalChange, ...],
+    retrieval: tuple[RetrievalTest, ...],
     index: IndexRef,
 ) -> DecisionRef:
     """Run the gate, record what it says, and show the report in Prefect."""
@@ -310,6 +302,18 @@ def move_champion(
     return move
 
 
+def _refused(wanted: Release, index: IndexRef) -> Outcome:
+    return Outcome(
+        verdict="HOLD",
+        release=wanted.label,
+        message=f"{wanted.label}: {index.refused[0]}",
+        reasons=index.refused,
+        embedded=index.embedded,
+        changed_documents=index.changed_documents,
+        page=index.report,
+    )
+
+
 def _outcome(wanted: Release, decision: DecisionRef, index: IndexRef, move: Move | None) -> Outcome:
     verdict: Word = decision.verdict  # type: ignore[assignment]
     staged = move is not None and move.event.detail["channel"] != PRODUCTION
@@ -329,7 +333,7 @@ def _outcome(wanted: Release, decision: DecisionRef, index: IndexRef, move: Move
         staged=staged,
         reasons=decision.reasons,
         embedded=index.embedded,
-        changed_documents=len(index.added) + len(index.changed) + len(index.removed),
+        changed_documents=index.changed_documents,
         decision=decision.digest,
         page=decision.page,
     )

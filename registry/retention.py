@@ -25,9 +25,17 @@ from tasks.index.sharing import SHARED, unused_parts
 from tasks.store import Home
 
 Room = Literal[
-    "index", "segments", "embeddings", "lexical", "corpus", "evals", "decisions", "repeats"
+    "index",
+    "segments",
+    "embeddings",
+    "lexical",
+    "corpus",
+    "evals",
+    "decisions",
+    "repeats",
+    "reports",
 ]
-ROOMS: tuple[Room, ...] = ("index", "corpus", "evals", "decisions", "repeats")
+ROOMS: tuple[Room, ...] = ("index", "corpus", "evals", "decisions", "repeats", "reports")
 """Rooms of which a release, a decision or an evaluation names what it needs. Segments, their words
 and embeddings lie inside the index room, and index versions share them."""
 
@@ -134,6 +142,7 @@ class Retention(Catalog):
         for digest in reasons:
             release = self._stored(connection, digest)
             needed["index"].add(release.index_digest)
+            needed["reports"].add(release.index_digest)
             needed["corpus"].add(release.corpus_digest)
             if newest := newest_evaluation(events, digest, self._home):
                 needed["evals"].add(newest)

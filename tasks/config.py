@@ -179,6 +179,17 @@ class Compaction(Settings):
     least half as large isn't merged for the number of segments."""
 
 
+class RetrievalTests(Settings):
+    """What a new index must show beside the champion's before it is part of a challenger."""
+
+    action: Literal["stop", "report", "off"] = "stop"
+    """What happens to an index that isn't shown to be no worse."""
+    probes: int = Field(default=200, ge=0, le=100_000)
+    """Sentences of both corpora that are searched for, beside the suite's questions."""
+    margin: float = Field(default=0.05, gt=0, lt=1)
+    """How much worse each retrieval measure may be."""
+
+
 class CorpusSettings(Settings):
     """Which documents there are, and how far a single one is trusted."""
 
@@ -187,6 +198,7 @@ class CorpusSettings(Settings):
     parser: ParserLimits = ParserLimits()
     checks: DocumentChecks = DocumentChecks()
     compaction: Compaction = Compaction()
+    retrieval_tests: RetrievalTests = RetrievalTests()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

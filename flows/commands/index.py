@@ -11,10 +11,11 @@ from rich.markup import escape
 from flows.commands.console import Json, print_json, reported, screen, table
 from flows.workspace import Workspace, open_workspace
 from tasks.digest import SHORT
-from tasks.errors import RegistryError
+from tasks.errors import BadInput, RegistryError
 from tasks.index.inspect import compare_versions, room_stats, summarise
 from tasks.index.sharing import version_directories
 from tasks.index.version import StoredIndex, open_version
+from tasks.store import write_atomic
 
 index = typer.Typer(no_args_is_help=True, help="Index versions, their segments and what they find.")
 
@@ -25,13 +26,26 @@ Version = Annotated[
 
 
 @index.command()
-def show(version: Version = "champion", as_json: Json = False) -> None:
+def show(
+    version: Version = "champion",
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw the chunks on a plane into this file: .png, .svg or .pdf."),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="With --picture: mark what an older version doesn't have.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show a version: its documents and chunks, its segments and how they are searched.
 
-    Example: ratchet index show champion
+    Example: ratchet index show champion --picture index.png --against previous
     """
     with reported():
-        stored = _open(open_workspace(), version)
+        workspace = open_workspace()
+        stored = _open(workspace, version)
+        if picture is not None:
+            _draw(workspace, stored, picture, against)
         segments = summarise(stored)
         manifest = stored.version
         if as_json:
@@ -127,6 +141,25 @@ def stats(as_json: Json = False) -> None:
             f"Embedding cache: {sum(found.cached_texts.values()):,} texts of "
             f"{len(found.cached_texts)} model(s), {decimal(found.cache_bytes)}."
         )
+
+
+def _draw(workspace: Workspace, stored: StoredIndex, path: Path, against: str | None) -> None:
+    from flows.steps.reindex_report import document_sources
+    from tasks.index.projection import project
+    from tasks.report.projection import PICTURE_FORMATS, picture
+
+    form = path.suffix.lstrip(".").lower()
+    if form not in PICTURE_FORMATS:
+        raise BadInput(
+            f"{str(path)!r} can't be drawn; expected a name that ends in "
+            f"{', '.join(PICTURE_FORMATS)}.",
+            next_step="Name the file, for example, index.png.",
+        )
+    old = _open(workspace, against) if against else None
+    projection = project(old, stored)
+    corpora = [each.version.corpus_digest for each in (old, stored) if each is not None]
+    sources = document_sources(workspace, corpora, {point.doc_id for point in projection.points})
+    write_atomic(path, picture(projection, sources, form=form))
 
 
 def _open(workspace: Workspace, name: str) -> StoredIndex:

@@ -80,6 +80,8 @@ def outcome_lines(workspace: Workspace, outcome: Outcome) -> Iterator[Renderable
     color = _COLORS[outcome.verdict]
     yield f"[bold {color}]{outcome.verdict}[/] {escape(outcome.message)}"
     if outcome.decision is None:
+        yield from (f"  {escape(reason)}" for reason in outcome.reasons[1:])
+        yield from _page_line(workspace, outcome)
         return
     decision = load_decision(workspace.home.path("decisions", outcome.decision))
     yield decision_table(decision)
@@ -88,6 +90,10 @@ def outcome_lines(workspace: Workspace, outcome: Outcome) -> Iterator[Renderable
             yield f"  {reason.verdict}: {escape(reason.text)}"
             if reason.next_step:
                 yield f"    {escape(reason.next_step)}"
+    yield from _page_line(workspace, outcome)
+
+
+def _page_line(workspace: Workspace, outcome: Outcome) -> Iterator[RenderableType]:
     if outcome.page is not None:
         root = workspace.project.root
         page = outcome.page.relative_to(root) if outcome.page.is_relative_to(root) else outcome.page

@@ -1,6 +1,6 @@
 """`ratchet nightly`, `reindex` and `evaluate`: the flows, from the command line."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -10,6 +10,9 @@ from flows.commands.measures import means_table, outcome_lines
 from flows.outcome import EXIT_CODES, Outcome
 from flows.steps.evaluate import check_settings
 from flows.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from flows.steps.index import IndexRef
 
 Release = Annotated[str, typer.Option(help="Release file, relative to the project.")]
 Cases = Annotated[int | None, typer.Option(min=1, help="Evaluate only so many cases.")]
@@ -48,7 +51,9 @@ def nightly(
 
 
 def reindex(release: Release = "configs/release.yaml", as_json: Json = False) -> None:
-    """Read the corpus and embed what changed; nothing goes live.
+    """Read the corpus, embed what changed, and test the index beside the live one.
+
+    Nothing goes live. Exit code 0: done; 3: no challenger may have this index.
 
     Example: ratchet reindex
     """
@@ -63,18 +68,28 @@ def reindex(release: Release = "configs/release.yaml", as_json: Json = False) ->
         index = in_prefect(workspace, run)
         if as_json:
             print_json(index)
-            return
-        screen.print(
-            f"Index {index.digest[:12]}: {index.chunks} chunks, {index.embedded} embedded, "
-            f"{index.reused} reused."
-        )
-        for kind in ("added", "changed", "removed"):
-            names = getattr(index, kind)
-            if names:
-                screen.print(
-                    f"  {kind}: {len(names)} ({escape(', '.join(names[:5]))}"
-                    f"{', ...' if len(names) > 5 else ''})"
-                )
+        else:
+            _show_index(index)
+        if index.refused:
+            raise typer.Exit(EXIT_CODES["HOLD"])
+
+
+def _show_index(index: "IndexRef") -> None:
+    screen.print(
+        f"Index {index.digest[:12]}: {index.chunks} chunks, {index.embedded} embedded, "
+        f"{index.reused} reused."
+    )
+    for kind in ("added", "changed", "removed"):
+        names = getattr(index, kind)
+        if names:
+            screen.print(
+                f"  {kind}: {len(names)} ({escape(', '.join(names[:5]))}"
+                f"{', ...' if len(names) > 5 else ''})"
+            )
+    for reason in index.refused:
+        screen.print(f"[bold yellow]HOLD[/] {escape(reason)}")
+    if index.report is not None:
+        screen.print(f"[dim]Report: {index.report}[/]")
 
 
 def evaluate(

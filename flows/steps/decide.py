@@ -12,7 +12,6 @@ from registry import PRODUCTION, LookId, Move, SpentLook
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest, digest
 from tasks.evaluate.log import EvalLog, load_log
-from tasks.evaluate.retrieval import RetrievalChange
 from tasks.gate.attribution import PartEffect
 from tasks.gate.calibration import load_calibration
 from tasks.gate.decide import GateContext, decide, worth_a_look
@@ -20,6 +19,7 @@ from tasks.gate.decision import GateDecision, load_decision, save_decision
 from tasks.gate.judged import Labels, voting_judged
 from tasks.gate.must_pass import Confirmations
 from tasks.gate.policy import GatePolicy, load_policy
+from tasks.gate.retrieval import RetrievalTest
 from tasks.gate.scores import Scores, from_log
 from tasks.gate.spending import Look
 from tasks.report.html import decision_page
@@ -72,7 +72,7 @@ def decide_stored(
     spend: bool = False,
     confirmations: Confirmations | None = None,
     attribution: Sequence[PartEffect] = (),
-    retrieval: tuple[RetrievalChange, ...] = (),
+    retrieval: tuple[RetrievalTest, ...] = (),
     index: IndexRef | None = None,
 ) -> tuple[DecisionRef, GateDecision]:
     """Run the gate on two stored evaluations and write the decision with its reports.

@@ -26,17 +26,12 @@ from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import MeasureContext
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
 from tasks.evaluate.provenance import read_provenance
-from tasks.evaluate.retrieval import RetrievalChange, RetrievalSide, compare_retrieval
 from tasks.evaluate.run import EvaluationPlan, Progress, evaluate, plan_evaluation
 from tasks.evaluate.spans import SuiteCheck, check_suite, relocate
 from tasks.evaluate.suite import Suite, load_suite
 from tasks.gate.policy import load_policy
-from tasks.index.embed import Embedder
 from tasks.serve.together import together
 from tasks.serve.version import model_version
-
-RETRIEVAL_MEASURES = ("R@{k}", "P@{k}", "nDCG@{k}", "RR")
-"""What an index is tested on before answers are generated; k is the release's top_k."""
 
 
 def plan_release(workspace: Workspace, release: Release) -> EvaluationPlan:
@@ -298,31 +293,6 @@ def suite_for(workspace: Workspace, release: Release) -> Suite:
 def check(workspace: Workspace, release: Release) -> SuiteCheck:
     """Which gold spans moved or went away in the release's corpus."""
     return check_suite(*_suite_and_corpus(workspace, release))
-
-
-def test_retrieval(
-    workspace: Workspace, old: Release, new: Release, progress: Progress
-) -> tuple[RetrievalChange, ...]:
-    """Search the suite's questions in both indexes, before a token is spent on answers."""
-    progress("test retrieval", 0, 0)
-    embedder = open_embedder(workspace, new.embedding, progress)
-    same = old.embedding_digest == new.embedding_digest
-    old_embedder = embedder if same else open_embedder(workspace, old.embedding, progress)
-    return compare_retrieval(
-        _side(workspace, old, old_embedder, progress),
-        _side(workspace, new, embedder, progress),
-        measures=[name.format(k=new.retrieval.top_k) for name in RETRIEVAL_MEASURES],
-    )
-
-
-def _side(
-    workspace: Workspace, release: Release, embedder: Embedder, progress: Progress
-) -> RetrievalSide:
-    return RetrievalSide(
-        suite=suite_for(workspace, release),
-        index=open_release(workspace, release, embedder, progress),
-        top_k=release.retrieval.top_k,
-    )
 
 
 def _suite_and_corpus(workspace: Workspace, release: Release) -> tuple[Suite, Snapshot]:

@@ -51,6 +51,15 @@ class IndexRef:
     changed: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     """Documents that differ from the index it started from."""
+    refused: tuple[str, ...] = ()
+    """Why no challenger may have it."""
+    report: Path | None = None
+    """Page that compares it with the live one."""
+
+    @property
+    def changed_documents(self) -> int:
+        """How many documents differ."""
+        return len(self.added) + len(self.changed) + len(self.removed)
 
 
 def snapshot_corpus(workspace: Workspace, progress: "Progress") -> SnapshotRef:

@@ -9,6 +9,7 @@ from tasks.digest import Digest
 from tasks.evaluate.run import Progress
 from tasks.store import locked, read_json, write_json
 from tasks.track.decisions import log_pending_decisions
+from tasks.track.reindexes import log_pending_reindexes
 from tasks.track.releases import Names, ShownReleases, show_releases
 from tasks.track.runs import log_pending
 
@@ -46,6 +47,11 @@ def track(workspace: Workspace, progress: Progress) -> TrackedRef:
         )
     decisions = log_pending_decisions(
         workspace.home.room("decisions"),
+        tracking_uri=mlflow_url(workspace.project),
+        experiment=names.experiment,
+    )
+    log_pending_reindexes(
+        workspace.home.room("reports"),
         tracking_uri=mlflow_url(workspace.project),
         experiment=names.experiment,
     )

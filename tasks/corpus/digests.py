@@ -66,6 +66,13 @@ class DocumentDigests:
         for start in range(0, len(self), _ROWS):
             yield self.digests.slice(start, _ROWS).to_pylist()
 
+    def ids_in(self, other: "DocumentDigests") -> list[str]:
+        """Ids that another one has, too, in order."""
+        import pyarrow.compute as pc
+
+        shared: list[str] = self.ids.filter(pc.is_in(self.ids, value_set=other.ids)).to_pylist()
+        return shared
+
     def to_dict(self) -> dict[str, Digest]:
         """As a dictionary by id."""
         return dict(zip(self.ids.to_pylist(), self.digests.to_pylist(), strict=True))

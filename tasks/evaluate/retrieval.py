@@ -1,12 +1,13 @@
-"""Two indexes + one suite -> retrieval side by side, before a token is spent on answers."""
+"""One index + questions with gold spans -> retrieval measures of each; no model is asked."""
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tasks.errors import SuiteError
+from tasks.corpus.snapshot import Snapshot
 from tasks.evaluate.measures import measure
-from tasks.evaluate.measures.base import CaseResult, MeasureContext, Score
+from tasks.evaluate.measures.base import CaseResult, MeasureContext, Score, ScoringFailure
+from tasks.evaluate.spans import LostSpan, check_suite, relocate
 from tasks.evaluate.suite import Suite
 from tasks.index.retrieve import Searcher
 
@@ -21,61 +22,65 @@ class RetrievalSide:
 
 
 @dataclass(frozen=True, slots=True)
-class RetrievalChange:
-    """Mean of a retrieval measure in the old and the new index, over the same n questions."""
+class SharedCases:
+    """The questions whose answers stand in both of two corpora, with their places in each.
 
-    measure: str
-    old: float
-    new: float
-    n: int
+    Attributes:
+        old: answerable cases with spans in the old corpus.
+        new: the same cases with spans in the new one.
+        lost: gold spans that the new corpus doesn't have: problems of the suite.
+        left_out: ids of the cases that one of the two corpora can't answer in full.
+    """
+
+    old: Suite
+    new: Suite
+    lost: tuple[LostSpan, ...]
+    left_out: tuple[str, ...]
 
 
-def compare_retrieval(
-    old: RetrievalSide, new: RetrievalSide, *, measures: Sequence[str]
-) -> tuple[RetrievalChange, ...]:
-    """Search every answerable question in both indexes.
+def shared_cases(suite: Suite, old: Snapshot, new: Snapshot) -> SharedCases:
+    """Keep the cases that both corpora can answer: no index finds what isn't there any more.
 
     Args:
-        old: the live side.
-        new: the side under test, with the same cases.
-        measures: names of retrieval measures.
-
-    Raises:
-        SuiteError: the sides have different cases.
+        suite: cases with gold spans, and others.
+        old: the live corpus.
+        new: the new one.
     """
-    if [case.case_id for case in old.suite.cases] != [case.case_id for case in new.suite.cases]:
-        raise SuiteError(
-            f"The two sides have different cases ({len(old.suite.cases)} and "
-            f"{len(new.suite.cases)}); expected one suite.",
-            next_step="Test both indexes with the same suite file.",
-        )
-    before, after = _values(old, measures), _values(new, measures)
-    return tuple(
-        RetrievalChange(
-            measure=name,
-            old=sum(before[name].values()) / len(before[name]),
-            new=sum(after[name].values()) / len(after[name]),
-            n=len(before[name]),
-        )
-        for name in measures
-        if before[name] and after[name]
+    answerable = tuple(case for case in suite.cases if case.answerable)
+    asked = replace(suite, cases=answerable)
+    lost_before, lost_now = (check_suite(asked, corpus).lost for corpus in (old, new))
+    without = {span.case_id for span in (*lost_before, *lost_now)}
+    kept = replace(suite, cases=tuple(case for case in answerable if case.case_id not in without))
+    return SharedCases(
+        old=relocate(kept, old),
+        new=relocate(kept, new),
+        lost=lost_now,
+        left_out=tuple(case.case_id for case in answerable if case.case_id in without),
     )
 
 
-def _values(side: RetrievalSide, measures: Sequence[str]) -> dict[str, dict[str, float]]:
-    cases = [case for case in side.suite.cases if case.answerable]
+def score_retrieval(
+    side: RetrievalSide, *, measures: Sequence[str]
+) -> list[Score | ScoringFailure]:
+    """Search every question and measure what was found.
+
+    Args:
+        side: the index and the questions.
+        measures: names of measures that need no answer.
+
+    Raises:
+        ConfigError: a measure isn't known.
+    """
+    cases = side.suite.cases
     found = side.index.search([case.question for case in cases], top_k=side.top_k)
     results = [
         CaseResult(case=case, retrieved=tuple(passages), answer=None)
         for case, passages in zip(cases, found, strict=True)
     ]
 
-    async def score() -> dict[str, dict[str, float]]:
+    async def score() -> list[Score | ScoringFailure]:
         context = MeasureContext()
-        rows = {name: await measure(name).score(results, context) for name in measures}
-        return {
-            name: {row.case_id: row.value for row in scored if isinstance(row, Score)}
-            for name, scored in rows.items()
-        }
+        rows = [await measure(name).score(results, context) for name in measures]
+        return [row for scored in rows for row in scored]
 
     return asyncio.run(score())

@@ -74,7 +74,7 @@ class SuiteCheck:
 
     def lines(self) -> list[str]:
         """One sentence a problem, lost ones first."""
-        return [_lost_line(span) for span in self.lost] + [_moved_line(span) for span in self.moved]
+        return [lost_line(span) for span in self.lost] + [_moved_line(span) for span in self.moved]
 
 
 def check_suite(suite: Suite, corpus: Snapshot) -> SuiteCheck:
@@ -125,7 +125,7 @@ def relocate(
     """
     check = check_suite(suite, corpus)
     if check.lost and lost == "refuse":
-        shown = "\n".join(f"  {_lost_line(span)}" for span in check.lost[:_SHOWN_ERRORS])
+        shown = "\n".join(f"  {lost_line(span)}" for span in check.lost[:_SHOWN_ERRORS])
         raise SuiteError(
             f"{len(check.lost)} of {check.n_spans} gold spans of suite {suite.name!r} are not in "
             f"the corpus; expected every quote in its document:\n{shown}",
@@ -166,7 +166,8 @@ def _occurrences(text: str, quote: str) -> list[int]:
     return starts
 
 
-def _lost_line(lost: LostSpan) -> str:
+def lost_line(lost: LostSpan) -> str:
+    """What became of a quote, in one sentence."""
     where = f" Other documents have it: {', '.join(lost.elsewhere)}." if lost.elsewhere else ""
     if lost.reason == "unknown_document":
         return f"{lost.case_id}: the corpus has no document {lost.span.doc_id!r}.{where}"

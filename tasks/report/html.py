@@ -13,8 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from tasks.digest import SHORT
 from tasks.gate.attribution import PartEffect
 from tasks.gate.decision import GateDecision
+from tasks.gate.retrieval import RetrievalTest
 from tasks.gate.scores import Scores
 from tasks.report import effort, findings, forest, numbers, words
+from tasks.report import retrieval as retrieval_words
 from tasks.report.budget import WIDTH, budget_bar
 from tasks.report.cases import sorting_measure, tallies, view_cases
 from tasks.report.evidence import Evidence, Logs, evidence
@@ -25,7 +27,6 @@ from tasks.report.slices import slices
 
 if TYPE_CHECKING:
     from tasks.evaluate.log import EvalLog
-    from tasks.evaluate.retrieval import RetrievalChange
 
 SHOWN_DOCUMENTS = 200
 """Names of changed documents on the page, each kind."""
@@ -72,7 +73,7 @@ def decision_page(
     challenger: "EvalLog | Scores",
     *,
     attribution: Sequence[PartEffect] = (),
-    retrieval: "Sequence[RetrievalChange] | None" = None,
+    retrieval: Sequence[RetrievalTest] | None = None,
     index: IndexChange | None = None,
     corpus_diff: CorpusChange | None = None,
 ) -> str:
@@ -84,7 +85,7 @@ def decision_page(
         challenger: the same of the challenger. Scores know nothing about answers, time and cost:
             a page of scores leaves them out.
         attribution: what each of several changes does by itself.
-        retrieval: old and new index on the suite, after a re-index.
+        retrieval: old and new index with the same questions, after a re-index.
         index: documents that were added, changed and removed, and what embedding them took.
         corpus_diff: the documents alone, where there is no index to speak of.
 
@@ -107,7 +108,7 @@ def decision_page(
         "policy_json": decision.policy.model_dump_json(indent=2, exclude_defaults=True),
     }
     context["sections"] = _sections(context)
-    return _environment().get_template("decision.html.j2").render(context)
+    return environment().get_template("decision.html.j2").render(context)
 
 
 def _verdict(decision: GateDecision) -> dict[str, Any]:
@@ -187,7 +188,8 @@ def _short(digest: str | None) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates that escape everything and know the words and numbers of the reports."""
     environment = Environment(
         loader=PackageLoader("tasks.report", "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -196,6 +198,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"numbers": numbers, "effort": effort, "words": words}
+    environment.globals |= {
+        "numbers": numbers,
+        "effort": effort,
+        "words": words,
+        "tests": retrieval_words,
+    }
     environment.filters["short"] = _short
     return environment

@@ -13,6 +13,7 @@ _NOTE = """Evaluations of RAG releases. One run is one release on one suite.
 - Means are under the measures' own names; `ci/...` holds the ends of their 95 % intervals.
 - `cases.json` has every case; *Traces* shows some with their passages, half of them the same in
   every run of a suite.
+- Runs named *re-index* have the report of a new index and how it compares with the live one.
 - The tags `decision.*` say what the gate made of a run.
 """
 

@@ -11,6 +11,7 @@ from registry import Registry
 from tasks.errors import TooManyFailures
 from tasks.evaluate.log import load_log
 from tasks.track.connection import connected
+from tasks.track.reindexes import REINDEX_TAG
 from tasks.track.runs import EVALUATION_TAG
 from tests.servers import Hang, Text
 
@@ -120,7 +121,12 @@ def test_an_evaluation_made_while_mlflow_was_down_is_logged_by_the_next_run(
     service = open_workspace().project.services.mlflow
     with connected(server.url) as client:
         experiment = client.get_experiment_by_name(service.experiment)
-        (run,) = client.search_runs([experiment.experiment_id])
+        runs = client.search_runs([experiment.experiment_id])
+        (run,) = (each for each in runs if EVALUATION_TAG in each.data.tags)
+        (report,) = (each for each in runs if REINDEX_TAG in each.data.tags)
+        files = {item.path for item in client.list_artifacts(report.info.run_id)}
+    assert files == {"report.html", "picture.png"}
+    assert report.data.metrics["chunks"] > 100
     assert run.data.tags[EVALUATION_TAG] == log.digest
     assert run.data.tags["decision.verdict"] == "PROMOTE"
     values = log.values("answer_correct").values()

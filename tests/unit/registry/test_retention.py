@@ -163,6 +163,15 @@ def test_only_the_newest_evaluation_of_a_kept_release_stays(retention, registry,
     assert unneeded(retention, "evals") == {other}
 
 
+def test_a_report_lives_as_long_as_its_index(retention, registry, releases, home):
+    go_live(registry, *releases[:1])
+    for release in releases[:2]:
+        report = home.room("reports") / release.index_digest
+        report.mkdir()
+        (report / "report.html").write_text("page")
+    assert unneeded(retention, "reports") == {releases[1].index_digest}
+
+
 def test_repeats_live_as_long_as_their_release(retention, registry, releases, home):
     go_live(registry, releases[0])
     logs = [make_log(release) for release in releases[:2]]

@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 import pytest
 from markupsafe import escape
 
-from tasks.corpus.snapshot import CorpusDiff
-from tasks.evaluate.retrieval import RetrievalChange
+from tasks.corpus.digests import CorpusDiff
+from tasks.gate.retrieval import RetrievalTest
 from tasks.report import numbers
 from tasks.report.html import decision_page
 
@@ -127,15 +127,27 @@ def test_a_first_release_shows_floors_instead_of_a_comparison(first) -> None:
 
 
 def test_a_refresh_shows_retrieval_and_documents(promoted) -> None:
+    row = promoted.decision.comparisons[0].model_copy(
+        update={
+            "measure": "R@4",
+            "kind": "bounded",
+            "mean_champion": 0.81234,
+            "mean_challenger": 0.79,
+            "delta": -0.02234,
+            "outcome": "not_worse",
+        }
+    )
     page = decision_page(
         promoted.decision,
         promoted.old,
         promoted.new,
-        retrieval=[RetrievalChange("R@4", 0.81234, 0.79, 40)],
+        retrieval=[RetrievalTest(questions="probes", comparison=row, could_pass=True)],
         corpus_diff=CorpusDiff(added=("<b>new</b>",), changed=(), removed=("gone",)),
     )
     assert "0.812" in page
     assert "−0.022" in page
+    assert "probes" in page
+    assert "no worse" in page
     assert "&lt;b&gt;new&lt;/b&gt;" in page
 
 

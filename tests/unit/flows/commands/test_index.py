@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from flows.steps.index import snapshot_corpus, wanted_release
+from flows.steps.index import IndexRef, snapshot_corpus, wanted_release
+from flows.steps.reindex_report import write_reindex_report
 from flows.workspace import open_workspace
 from tasks.corpus.stored import open_snapshot
 from tasks.index.build import build_index
@@ -43,6 +44,38 @@ def test_a_version_is_shown_by_its_digest_and_by_its_release(ratchet, release):
     found = json.loads(ratchet("index", "show", release.digest[:8], "--json").stdout)
     assert found["digest"] == release.index_digest
     assert [segment["chunks"] for segment in found["segments"]] == [3]
+
+
+def test_the_chunks_of_a_version_are_drawn_into_a_file(ratchet, two, tmp_path):
+    old, new = (release.digest[:8] for release in two)
+    file = tmp_path / "index.svg"
+    shown = ratchet("index", "show", new, "--picture", str(file), "--against", old)
+    assert shown.exit_code == 0, shown.output
+    assert file.read_bytes().startswith(b"<?xml")
+    wrong = ratchet("index", "show", new, "--picture", "index.xls")
+    assert wrong.exit_code == 2
+    assert "png, svg, pdf" in wrong.stderr
+
+
+def test_a_report_is_written_once_and_names_what_differs(two, workspace):
+    old, new = two
+    index = IndexRef(new.index_digest, 3, 2, 1)
+    ref = write_reindex_report(workspace, old, index, None)
+    page = ref.page.read_text(encoding="utf-8")
+    for name in ("notes/dates.md", "notes/apples.md", "notes/bread.md"):
+        assert name in page
+    facts = json.loads((ref.directory / "reindex.json").read_text())
+    assert (facts["chunks_new"], facts["chunks_removed"], facts["embedded"]) == (2, 2, 2)
+    assert ref.picture.read_bytes().startswith(b"\x89PNG")
+    (ref.directory / "mlflow.json").write_text("{}")
+    # A second run embeds nothing; the report still says what the first one did.
+    write_reindex_report(workspace, old, IndexRef(new.index_digest, 3, 0, 3), None)
+    assert json.loads((ref.directory / "reindex.json").read_text()) == facts
+    assert (ref.directory / "mlflow.json").exists()
+    # Beside another champion it is another report, and MLflow gets it again.
+    write_reindex_report(workspace, None, IndexRef(new.index_digest, 3, 0, 3), None)
+    assert json.loads((ref.directory / "reindex.json").read_text())["live"] is None
+    assert not (ref.directory / "mlflow.json").exists()
 
 
 def test_two_versions_are_compared_by_documents_and_by_texts(ratchet, two):
