@@ -581,6 +581,19 @@ class RegistryService(Settings):
     """Tracked file that shows the champion, relative to the project; null: none."""
 
 
+class ReindexService(Settings):
+    """Where the shards of a re-index are done."""
+
+    runner: Literal["local", "dask"] = "local"
+    """`local`: in this process; `dask`: by the workers of a Dask cluster."""
+    address: str | None = None
+    """Of the cluster's scheduler; null: a cluster on this machine, for one run."""
+    workers: int = Field(default=2, gt=0)
+    """Processes of that cluster; each loads the embedding model."""
+    shard_chunks: int = Field(default=10_000, ge=1_000, le=100_000)
+    """Texts of a shard."""
+
+
 class ServicesSettings(Settings):
     """Every server that Ratchet starts or uses."""
 
@@ -588,6 +601,7 @@ class ServicesSettings(Settings):
     mlflow: MlflowService = MlflowService()
     prefect: PrefectService = PrefectService()
     registry: RegistryService = RegistryService()
+    reindex: ReindexService = ReindexService()
 
 
 # --- all of them --------------------------------------------------------------------------------
