@@ -594,6 +594,13 @@ class ReindexService(Settings):
     """Texts of a shard."""
 
 
+class StorageService(Settings):
+    """Where index versions are kept for other machines."""
+
+    url: str | None = None
+    """An fsspec URL; null: none."""
+
+
 class ServicesSettings(Settings):
     """Every server that Ratchet starts or uses."""
 
@@ -602,6 +609,7 @@ class ServicesSettings(Settings):
     prefect: PrefectService = PrefectService()
     registry: RegistryService = RegistryService()
     reindex: ReindexService = ReindexService()
+    storage: StorageService = StorageService()
 
 
 # --- all of them --------------------------------------------------------------------------------

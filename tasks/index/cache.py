@@ -95,6 +95,26 @@ class EmbeddingCache:
         if len(self._shards) > _MANY:
             self.merge()
 
+    def parts(self) -> list[Path]:
+        """Directories of the shards, each of which another machine can adopt."""
+        return [shard.directory for shard in self._shards.values()]
+
+    def adopt(self, partial: Path) -> None:
+        """Take over a shard that another machine wrote, once each of its vectors was checked.
+
+        Args:
+            partial: directory that holds it, on the same disk; it gets the shard's name.
+
+        Raises:
+            CorruptArtifact: a file or a vector isn't the one that was written.
+        """
+        shard = _Shard(partial, self._dimensions)
+        for part in blocks(len(shard.keys)):
+            shard.read(np.arange(part.start, part.stop))
+        self._publish(partial, np.array(shard.keys))
+        if len(self._shards) > _MANY:
+            self.merge()
+
     def merge(self) -> None:
         """Make one shard of the smallest ones, so that a lookup reads few of them.
 

@@ -184,8 +184,8 @@ def embed_in_shards(
         raise Terminal(
             f"{missing:,} of {len(rows):,} texts have no vector in {cache.directory} although "
             "every shard was done.",
-            next_step="Where workers don't share this disk, set reindex.storage in "
-            "configs/services.yaml, then run again.",
+            next_step="Let every worker have this directory on its disk, or set reindex.runner to "
+            "local in configs/services.yaml; then run again.",
         )
 
 
