@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -15,7 +16,15 @@ from tasks.digest import Digest
 from tasks.errors import ConfigError, ServerUnavailable, SetupError
 from tasks.index.assemble import SegmentPart, build_segment
 from tasks.index.embed import Embedder
+from tasks.index.remote import Remote
+from tasks.index.remote_shards import (
+    StoredShard,
+    collect_shard,
+    embed_stored_shard,
+    send_shard,
+)
 from tasks.index.shards import Progress, ShardRunner, TextShard, embed_shard
+from tasks.store import Home
 
 _WORKER_WAIT_S = 120
 
@@ -27,6 +36,13 @@ build_task = step("build a segment")(build_segment)
 def embed_on_worker(opener: OpenEmbedder, shard: TextShard) -> int:
     """Embed a shard with a model that this process opens, or has open."""
     return embed_shard(shard, opened(opener))
+
+
+@step("embed a shard")
+def embed_through_store(opener: OpenEmbedder, shard: StoredShard, url: str, root: Path) -> int:
+    """Embed a shard whose texts come from a store and whose vectors go there."""
+    room = Home.find(root).room("index")
+    return embed_stored_shard(shard, room, Remote(url), opened(opener))
 
 
 @contextmanager
@@ -43,7 +59,17 @@ def open_runner(workspace: Workspace, embedder: Embedder) -> Iterator[ShardRunne
         return
     model = workspace.project.models.embedding(embedder.name)
     opener = WorkerEmbedder(embedder.name, model, workspace.project.root)
-    with DaskShards(service, opener) as runner:
+    if service.shared_disk:
+        with DaskShards(service, opener) as runner:
+            yield runner
+        return
+    url = workspace.project.services.storage.url
+    if url is None:
+        raise ConfigError(
+            "reindex.shared_disk is false, and storage.url is null: workers can't be reached.",
+            next_step="Set storage.url in configs/services.yaml.",
+        )
+    with DaskThroughStore(service, opener, url, workspace.project.root) as runner:
         yield runner
 
 
@@ -159,6 +185,41 @@ class DaskShards(Closing):
                 next_step="Run: ratchet up, or set prefect.api_url in configs/services.yaml.",
             )
         return {"address": self._service.address}
+
+
+class DaskThroughStore(DaskShards):
+    """The same for workers that share a store with this process, and no disk."""
+
+    def __init__(self, service: ReindexService, opener: OpenEmbedder, url: str, root: Path) -> None:
+        super().__init__(service, opener)
+        self._url = url
+        self._root = root
+
+    def embed(self, shards: Sequence[TextShard], progress: Progress) -> None:
+        """Embed every shard; what a worker finished is in the store whatever becomes of it."""
+        remote = Remote(self._url)
+        total, done = sum(map(len, shards)), 0
+        sent = [send_shard(shard, remote) for shard in shards]
+        futures = [
+            self._submit(
+                embed_through_store,
+                opener=self._opener,
+                shard=stored,
+                url=self._url,
+                root=self._root,
+            )
+            for stored in sent
+        ]
+        for shard, stored, future in zip(shards, sent, futures, strict=True):
+            _result(future)
+            collect_shard(shard, remote)
+            remote.delete(stored.key)
+            done += len(shard)
+            progress(done, total)
+
+    def build(self, parts: Sequence[SegmentPart]) -> list[Digest]:
+        """Build every segment here, where their vectors are."""
+        return [build_task(part) for part in parts]
 
 
 def _api_url() -> str:

@@ -592,6 +592,9 @@ class ReindexService(Settings):
     """Processes of that cluster; each loads the embedding model."""
     shard_chunks: int = Field(default=10_000, ge=1_000, le=100_000)
     """Texts of a shard."""
+    shared_disk: bool = True
+    """Whether workers have the state directory on their disk; else texts and vectors go through
+    `storage.url`, and segments are built by the process that asks."""
 
 
 class StorageService(Settings):

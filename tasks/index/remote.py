@@ -22,8 +22,8 @@ _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 """Object stores: an upload appears when it is complete, and a rename would copy it."""
 
 
-class _Files(Settings):
-    """Manifest of a part of the embedding cache, which has none on the disk."""
+class FileDigests(Settings):
+    """Manifest in the store of what has none on the disk, such as parts of the embedding cache."""
 
     files: dict[str, Digest]
 
@@ -126,6 +126,12 @@ class Remote:
                 raise self.damaged(key, f"{name} has digest {found[:12]}, expected {expected[:12]}")
             got += Transfer(1, path.stat().st_size)
         return got
+
+    def delete(self, key: str) -> None:
+        """Delete a directory, its manifest first; nothing where there is none."""
+        if self.has(key):
+            self._files.rm_file(f"{self._root}/{key}/{MANIFEST}")
+            self._files.rm(f"{self._root}/{key}", recursive=True)
 
     def _upload(self, key: str, path: Path) -> None:
         final = f"{self._root}/{key}"
@@ -248,7 +254,9 @@ def _push_embeddings(room: Path, stored: StoredIndex, remote: Remote) -> Transfe
             try:
                 files = {each.name: file_digest(each) for each in sorted(path.iterdir())}
                 key = f"{EMBEDDINGS}/{version.embedding_digest}/{path.name}"
-                sent += remote.put(path, key, files, _Files(files=files).model_dump_json().encode())
+                sent += remote.put(
+                    path, key, files, FileDigests(files=files).model_dump_json().encode()
+                )
             except FileNotFoundError:
                 # Another process merged it this moment: its texts are in a part that comes later.
                 continue
@@ -265,11 +273,22 @@ def _pull_embeddings(room: Path, model: Digest, dimensions: int, remote: Remote)
             got += Transfer(known=1)
             continue
         key = f"{EMBEDDINGS}/{model}/{name}"
-        try:
-            files = _Files.model_validate_json(remote.manifest(key)).files
-        except ValidationError as error:
-            raise remote.damaged(key, f"{MANIFEST} can't be read: {error}") from error
-        with scratch_directory(cache.directory, "shard") as partial:
-            got += remote.get(key, partial, files)
-            cache.adopt(partial)
+        got += adopt_part(key, cache, remote)
+    return got
+
+
+def adopt_part(key: str, cache: EmbeddingCache, remote: Remote) -> Transfer:
+    """Take one part of an embedding cache from the store.
+
+    Raises:
+        RegistryError: it isn't there.
+        CorruptArtifact: it isn't what its digests say.
+    """
+    try:
+        files = FileDigests.model_validate_json(remote.manifest(key)).files
+    except ValidationError as error:
+        raise remote.damaged(key, f"{MANIFEST} can't be read: {error}") from error
+    with scratch_directory(cache.directory, "shard") as partial:
+        got = remote.get(key, partial, files)
+        cache.adopt(partial)
     return got

@@ -11,7 +11,7 @@ import pytest
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.shards import DaskShards, LocalShards
+from flows.shards import DaskShards, DaskThroughStore, LocalShards
 from tasks.config import Compaction, ReindexService
 from tasks.digest import text_digest
 from tasks.errors import ConfigError, SetupError
@@ -77,8 +77,13 @@ class OpenLogging:
 
 
 @flow
-def index_on_dask(room: Path, log: Path, documents: int, dies: bool) -> BuildReport:
-    with DaskShards(DASK, OpenLogging(log, dies)) as runner:
+def index_on_dask(room: Path, log: Path, documents: int, store: str | None) -> BuildReport:
+    opener = OpenLogging(log, dies=True)
+    with (
+        DaskShards(DASK, opener)
+        if store is None
+        else DaskThroughStore(DASK, opener, store, room.parent / "elsewhere")
+    ) as runner:
         return build_index(
             corpus(range(documents)),
             CHUNKING,
@@ -99,12 +104,15 @@ def given(log: Path) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.parametrize("shared_disk", [True, False], ids=["shared disk", "store"])
 def test_a_worker_killed_in_its_shard_costs_one_batch_and_changes_nothing(
-    tmp_path: Path, prefect_api: str
+    tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch, shared_disk: bool
 ):
+    monkeypatch.delenv("RATCHET_HOME", raising=False)
     log = tmp_path / "log"
     log.mkdir()
-    report = index_on_dask(tmp_path / "cluster", log, 6_000, dies=True)
+    store = None if shared_disk else f"file://{tmp_path}/store"
+    report = index_on_dask(tmp_path / "cluster", log, 6_000, store)
     alone = build_index(
         corpus(range(6_000)),
         CHUNKING,
