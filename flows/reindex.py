@@ -11,6 +11,7 @@ from prefect.states import Completed
 from flows.outcome import STATE_NAMES
 from flows.policies import step
 from flows.run_name import rename_run
+from flows.shards import open_runner
 from flows.show import run_progress
 from flows.show_in_mlflow import show_in_mlflow
 from flows.steps.index import (
@@ -112,7 +113,9 @@ def take_snapshot(workspace: Workspace) -> SnapshotRef:
 def build_wanted_index(workspace: Workspace, wanted: Release) -> IndexRef:
     """Embed only what no earlier index holds."""
     with run_progress("index") as progress:
-        index = ensure_index(workspace, wanted, progress)
+        index = ensure_index(
+            workspace, wanted, progress, lambda model: open_runner(workspace, model)
+        )
     get_run_logger().info(
         "%d chunks, %d embedded, %d reused", index.chunks, index.embedded, index.reused
     )

@@ -618,6 +618,29 @@ class RegistryService(Settings):
     """Tracked file that shows the champion, relative to the project; null: none."""
 
 
+class ReindexService(Settings):
+    """Where the shards of a re-index are done."""
+
+    runner: Literal["local", "dask"] = "local"
+    """`local`: in this process; `dask`: by the workers of a Dask cluster."""
+    address: str | None = None
+    """Of the cluster's scheduler; null: a cluster on this machine, for one run."""
+    workers: int = Field(default=2, gt=0)
+    """Processes of that cluster; each loads the embedding model."""
+    shard_chunks: int = Field(default=10_000, ge=1_000, le=100_000)
+    """Texts of a shard."""
+    shared_disk: bool = True
+    """Whether workers have the state directory on their disk; else texts and vectors go through
+    `storage.url`, and segments are built by the process that asks."""
+
+
+class StorageService(Settings):
+    """Where index versions are kept for other machines."""
+
+    url: str | None = None
+    """An fsspec URL; null: none."""
+
+
 class ServicesSettings(Settings):
     """Every server that Ratchet starts or uses."""
 
@@ -625,6 +648,8 @@ class ServicesSettings(Settings):
     mlflow: MlflowService = MlflowService()
     prefect: PrefectService = PrefectService()
     registry: RegistryService = RegistryService()
+    reindex: ReindexService = ReindexService()
+    storage: StorageService = StorageService()
 
 
 # --- all of them --------------------------------------------------------------------------------

@@ -11,8 +11,11 @@ from rich.markup import escape
 from flows.commands.console import Json, print_json, reported, screen, table
 from flows.workspace import Workspace, open_workspace
 from tasks.digest import SHORT
-from tasks.errors import BadInput, RegistryError
+from tasks.errors import BadInput, ConfigError, RegistryError
 from tasks.index.inspect import compare_versions, room_stats, summarise
+from tasks.index.remote import VERSIONS, Remote, Transfer
+from tasks.index.remote import pull as pull_version
+from tasks.index.remote import push as push_version
 from tasks.index.sharing import version_directories
 from tasks.index.version import StoredIndex, open_version
 from tasks.store import write_atomic
@@ -160,6 +163,76 @@ def _draw(workspace: Workspace, stored: StoredIndex, path: Path, against: str | 
     corpora = [each.version.corpus_digest for each in (old, stored) if each is not None]
     sources = document_sources(workspace, corpora, {point.doc_id for point in projection.points})
     write_atomic(path, picture(projection, sources, form=form))
+
+
+Url = Annotated[
+    str | None,
+    typer.Option(help="The store, as fsspec names it; else storage.url of the settings."),
+]
+Embeddings = Annotated[
+    bool, typer.Option("--embeddings", help="Also the embedding cache of the version's model.")
+]
+
+
+@index.command()
+def push(
+    version: Version = "champion",
+    url: Url = None,
+    embeddings: Embeddings = False,
+    as_json: Json = False,
+) -> None:
+    """Copy a version into a store from which other machines pull it.
+
+    Example: ratchet index push champion --url file:///mnt/shared/ratchet
+    """
+    with reported():
+        workspace = open_workspace()
+        remote = _remote(workspace, url)
+        directory = _open(workspace, version).directory
+        _show_transfer("pushed", push_version(directory, remote, embeddings=embeddings), as_json)
+
+
+@index.command()
+def pull(
+    version: Version = "champion",
+    url: Url = None,
+    embeddings: Embeddings = False,
+    as_json: Json = False,
+) -> None:
+    """Copy a version from a store; every file is checked before it can be used.
+
+    Example: ratchet index pull champion --url file:///mnt/shared/ratchet
+    """
+    with reported():
+        workspace = open_workspace()
+        remote = _remote(workspace, url)
+        stored = remote.names(VERSIONS)
+        found = [name for name in stored if name.startswith(version.lower())]
+        if len(found) != 1:
+            with workspace.registry(repair=False) as registry:
+                found = [registry.release(version).index_digest]
+        moved = pull_version(found[0], workspace.home.room("index"), remote, embeddings=embeddings)
+        _show_transfer("pulled", moved, as_json)
+
+
+def _remote(workspace: Workspace, url: str | None) -> Remote:
+    wanted = url or workspace.project.services.storage.url
+    if wanted is None:
+        raise ConfigError(
+            "There is no store: storage.url in configs/services.yaml is null.",
+            next_step="Set it, or give one: --url file:///mnt/shared/ratchet",
+        )
+    return Remote(wanted)
+
+
+def _show_transfer(done: str, moved: Transfer, as_json: bool) -> None:
+    if as_json:
+        print_json(moved)
+        return
+    screen.print(
+        f"{done}: {moved.files:,} files, {decimal(moved.bytes)}; {moved.known:,} directories were "
+        "there already."
+    )
 
 
 def _open(workspace: Workspace, name: str) -> StoredIndex:

@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 from flows.workspace import Workspace
 from tasks.answer.prompt import ANSWER_VARIABLES, load_prompt
 from tasks.answer.release import Release
-from tasks.config import RemoteEmbedding
+from tasks.config import EmbeddingModel, RemoteEmbedding
 from tasks.corpus.stored import open_snapshot
 from tasks.corpus.update import update_corpus
 from tasks.digest import Digest
@@ -17,6 +19,7 @@ from tasks.errors import ConfigError
 from tasks.index.embed import Embedder, embedder_digest, load_embedder
 from tasks.index.version import has_segments, index_digest, load_version, open_version
 from tasks.serve.version import model_version
+from tasks.store import Home
 
 # A night without changes ends before it needs what the functions below import, and loading that
 # would take longer than looking at every file.
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from tasks.evaluate.run import Progress
     from tasks.index.rerank import Reranker
     from tasks.index.retrieve import Retriever
+    from tasks.index.shards import ShardRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +119,19 @@ def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
     )
 
 
-def ensure_index(workspace: Workspace, release: Release, progress: "Progress") -> IndexRef:
+def ensure_index(
+    workspace: Workspace,
+    release: Release,
+    progress: "Progress",
+    runner: "Callable[[Embedder], AbstractContextManager[ShardRunner]] | None" = None,
+) -> IndexRef:
     """Build the release's index if it isn't there, embedding only what the last one lacks.
+
+    Args:
+        workspace: settings and state.
+        release: whose index.
+        progress: told how far it is.
+        runner: opens what does the shards of the build; None: this function, without cutting it.
 
     Raises:
         SetupError: the embedding model can't be had.
@@ -131,22 +146,25 @@ def ensure_index(workspace: Workspace, release: Release, progress: "Progress") -
     from tasks.index.build import build_index
     from tasks.index.sharing import version_to_start_from
 
-    report = build_index(
-        open_snapshot(workspace.home.path("corpus", release.corpus_digest)),
-        release.chunking,
-        open_embedder(workspace, release.embedding, progress),
-        room=room,
-        previous=version_to_start_from(
-            room,
-            chunking=release.chunking,
-            embedding=release.embedding_digest,
+    embedder = open_embedder(workspace, release.embedding, progress)
+    with runner(embedder) if runner else nullcontext() as shards:
+        report = build_index(
+            open_snapshot(workspace.home.path("corpus", release.corpus_digest)),
+            release.chunking,
+            embedder,
+            room=room,
+            previous=version_to_start_from(
+                room,
+                chunking=release.chunking,
+                embedding=release.embedding_digest,
+                index=release.index_settings,
+            ),
             index=release.index_settings,
-        ),
-        index=release.index_settings,
-        compaction=workspace.project.corpus.compaction,
-        progress=lambda done, total: progress("embed", done, total),
-        announce=lambda plan: progress(str(plan), 0, plan.texts),
-    )
+            compaction=workspace.project.corpus.compaction,
+            runner=shards,
+            progress=lambda done, total: progress("embed", done, total),
+            announce=lambda plan: progress(str(plan), 0, plan.texts),
+        )
     diff = report.diff
     return IndexRef(
         digest=report.version.digest,
@@ -165,25 +183,43 @@ def open_embedder(workspace: Workspace, name: str, progress: "Progress") -> Embe
     Raises:
         SetupError: no source has it, or its tokenizer isn't there.
     """
-    model = workspace.project.models.embedding(name)
+    return open_described(
+        name,
+        workspace.project.models.embedding(name),
+        root=workspace.project.root,
+        home=workspace.home,
+        progress=progress,
+    )
+
+
+def open_described(
+    name: str,
+    model: EmbeddingModel | RemoteEmbedding,
+    *,
+    root: Path,
+    home: Home,
+    progress: "Progress",
+) -> Embedder:
+    """`open_embedder` for who has the model's settings and not the whole project's.
+
+    Raises:
+        SetupError: no source has it, or its tokenizer isn't there.
+    """
     if isinstance(model, RemoteEmbedding):
         from tasks.serve.embedding import RemoteEmbedder
 
         return RemoteEmbedder(
             name,
             model,
-            tokenizer=workspace.project.root / model.tokenizer,
+            tokenizer=root / model.tokenizer,
             api_key=os.environ.get(model.api_key_env),
         )
     from tasks.serve.weights import ensure_embedding
 
     directory = ensure_embedding(
-        name,
-        model,
-        room=workspace.home.room("models"),
-        progress=lambda text: progress(text, 0, 0),
+        name, model, room=home.room("models"), progress=lambda text: progress(text, 0, 0)
     )
-    return load_embedder(name, model, directory, room=workspace.home.room("models"))
+    return load_embedder(name, model, directory, room=home.room("models"))
 
 
 def open_release(

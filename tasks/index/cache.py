@@ -95,6 +95,37 @@ class EmbeddingCache:
         if len(self._shards) > _MANY:
             self.merge()
 
+    def parts(self) -> list[Path]:
+        """Directories of the shards, each of which another machine can adopt."""
+        return [shard.directory for shard in self._shards.values()]
+
+    def export(self, keys: Keys, directory: Path) -> None:
+        """Write a shard with the vectors of some texts for another machine to adopt.
+
+        Raises:
+            KeyError: the cache lacks one.
+            CorruptArtifact: a vector isn't the one that was written.
+        """
+        ordered = np.sort(keys)
+        parts = (self.take(ordered[part]) for part in blocks(len(ordered)))
+        _write(directory, ordered, parts, self._dimensions)
+
+    def adopt(self, partial: Path) -> None:
+        """Take over a shard that another machine wrote, once each of its vectors was checked.
+
+        Args:
+            partial: directory that holds it, on the same disk; it gets the shard's name.
+
+        Raises:
+            CorruptArtifact: a file or a vector isn't the one that was written.
+        """
+        shard = _Shard(partial, self._dimensions)
+        for part in blocks(len(shard.keys)):
+            shard.read(np.arange(part.start, part.stop))
+        self._publish(partial, np.array(shard.keys))
+        if len(self._shards) > _MANY:
+            self.merge()
+
     def merge(self) -> None:
         """Make one shard of the smallest ones, so that a lookup reads few of them.
 
@@ -118,8 +149,13 @@ class EmbeddingCache:
                         shard.remove()
             self.refresh()
 
+    @staticmethod
+    def name_of(keys: Keys) -> Digest:
+        """Name of the shard with these keys, which are sorted."""
+        return digest("embedding-shard", _SHARD_VERSION, hashlib.sha256(keys.tobytes()).hexdigest())
+
     def _publish(self, partial: Path, keys: Keys) -> Path:
-        name = digest("embedding-shard", _SHARD_VERSION, hashlib.sha256(keys.tobytes()).hexdigest())
+        name = self.name_of(keys)
         final = self.directory / name
         with self._nothing_removed():
             publish(partial, final)

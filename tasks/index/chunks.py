@@ -132,6 +132,17 @@ class ChunkTable:
             )
         return [found[row] for row in wanted]
 
+    def select(self, rows: NDArray[np.int64]) -> Iterator[Any]:
+        """Some rows, whose numbers grow, a `pyarrow.RecordBatch` at a time."""
+        import pyarrow as pa
+
+        first = 0
+        for batch in self._batches:
+            low, high = np.searchsorted(rows, (first, first + batch.num_rows))
+            if low < high:
+                yield batch.take(pa.array(rows[low:high] - first))
+            first += batch.num_rows
+
     def keys(self) -> Keys:
         """Digest of the embedded text of each row."""
         parts = [_fixed_bytes(batch.column("text_digest")) for batch in self._batches]

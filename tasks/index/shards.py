@@ -92,7 +92,6 @@ def embed_shard(
     embedder: Embedder,
     *,
     progress: Progress | None = None,
-    done: Callable[[EmbeddingCache, Keys], None] | None = None,
 ) -> int:
     """Embed the texts of a shard that the cache lacks.
 
@@ -102,7 +101,6 @@ def embed_shard(
         shard: which texts.
         embedder: the model of the build.
         progress: called with texts of the shard.
-        done: called with the keys of each batch once the cache has their vectors.
 
     Returns:
         How many texts went through the model.
@@ -110,12 +108,7 @@ def embed_shard(
     Raises:
         Terminal: the model is another one, or gave a vector that hasn't length 1.
     """
-    if embedder.digest != shard.embedding:
-        raise Terminal(
-            f"A shard wants the embedding model {shard.embedding[:12]}, this process has "
-            f"{embedder.name!r} ({embedder.digest[:12]}).",
-            next_step="Give every worker the same version of Ratchet, then run again.",
-        )
+    check_model(shard.embedding, embedder)
     cache = shard.cache()
     embedded = 0
     for start, keys, texts in batches(shard):
@@ -125,11 +118,23 @@ def embed_shard(
                 [texts[row] for row in lacking], keys[lacking], cache, embedder, progress=None
             )
         embedded += len(lacking)
-        if done is not None:
-            done(cache, keys)
         if progress is not None:
             progress(start + len(keys), len(shard))
     return embedded
+
+
+def check_model(embedding: Digest, embedder: Embedder) -> None:
+    """Make sure that a process has the model that a shard wants.
+
+    Raises:
+        Terminal: it has another one.
+    """
+    if embedder.digest != embedding:
+        raise Terminal(
+            f"A shard wants the embedding model {embedding[:12]}, this process has "
+            f"{embedder.name!r} ({embedder.digest[:12]}).",
+            next_step="Give every worker the same version of Ratchet, then run again.",
+        )
 
 
 def batches(shard: TextShard) -> Iterator[tuple[int, Keys, list[str]]]:
@@ -184,8 +189,8 @@ def embed_in_shards(
         raise Terminal(
             f"{missing:,} of {len(rows):,} texts have no vector in {cache.directory} although "
             "every shard was done.",
-            next_step="Where workers don't share this disk, set reindex.storage in "
-            "configs/services.yaml, then run again.",
+            next_step="Let every worker have this directory on its disk, or set reindex.runner to "
+            "local in configs/services.yaml; then run again.",
         )
 
 

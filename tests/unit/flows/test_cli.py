@@ -47,7 +47,7 @@ def test_the_commands_are_those_that_the_product_promises():
         f"judge {name}" for name in ("calibrate", "anchor", "rejudge", "status")
     }
     releases = {"ask", "releases", "show", "diff", "history"}
-    releases |= {f"index {name}" for name in ("show", "diff", "search", "stats")}
+    releases |= {f"index {name}" for name in ("show", "diff", "search", "stats", "push", "pull")}
     releases |= {"promote", "rollback", "anchor", "verify", "gc", "registry sync"}
     servers = {"up", "down", "status", "doctor"}
     stages = {"stage corpus", "stage index", "stage evaluate", "stage decide"}

@@ -145,7 +145,7 @@ def test_a_shard_that_is_done_again_embeds_only_what_was_lost(tmp_path: Path):
 def test_a_shard_that_was_left_out_is_an_error_and_nothing_is_published(tmp_path: Path):
     with pytest.raises(Terminal, match=r"texts have no vector.*although") as raised:
         build(corpus(range(2_500)), tmp_path, Elsewhere(lazy=True))
-    assert "reindex.storage" in raised.value.next_step
+    assert "reindex.runner" in raised.value.next_step
     assert sorted(path.name for path in tmp_path.iterdir()) == ["embeddings"]
 
 

@@ -130,3 +130,28 @@ def test_searching_wants_the_model_of_the_version(ratchet, project, release):
     found = ratchet("index", "search", "apples", "--index", release.index_digest[:8])
     assert found.exit_code == 1
     assert "no-model" in found.stderr
+
+
+def test_a_version_is_pushed_to_a_store_and_pulled_by_another_machine(
+    ratchet, project, two, monkeypatch
+):
+    url = f"file://{project.root}/store"
+    project.edit("services", storage={"url": url})
+    _, new = two
+    pushed = ratchet("index", "push", new.digest[:8], "--embeddings")
+    assert pushed.exit_code == 0, pushed.output
+    assert "pushed: " in pushed.stdout
+    # Another machine has no registry that knows the release; the index's digest is enough.
+    monkeypatch.setenv("RATCHET_HOME", str(project.root / "elsewhere"))
+    found = json.loads(
+        ratchet("index", "pull", new.index_digest[:8], "--url", url, "--json").stdout
+    )
+    assert found["files"] > 3
+    assert "3 documents" in ratchet("index", "show", new.index_digest[:8]).stdout
+    assert ratchet("index", "pull", "0123456789ab").exit_code == 2
+
+
+def test_without_a_store_nothing_can_be_pushed(ratchet, release):
+    refused = ratchet("index", "push", release.index_digest[:8])
+    assert refused.exit_code == 2
+    assert "--url" in refused.stderr
