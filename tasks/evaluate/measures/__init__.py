@@ -78,6 +78,13 @@ def measure(name: str) -> Measure:
         ConfigError: no measure is called so; the message lists all.
     """
     found = retrieval_measure(name) or MEASURES.get(name)
+    if name == "preference":
+        raise ConfigError(
+            "The measure 'preference' compares the answers of two releases, and an evaluation has "
+            "those of one.",
+            next_step="Name it under `measures` in configs/gate.yaml instead; the nightly run asks "
+            "for it when both are evaluated.",
+        )
     if found is None:
         raise ConfigError(
             f"There is no measure {name!r}; there are {', '.join(measure_names())} "
