@@ -16,7 +16,7 @@ from tasks.config import Settings
 from tasks.digest import Digest, digest
 from tasks.errors import CallFailed
 from tasks.evaluate.log import EvalLog
-from tasks.evaluate.measures.asking import ask_judge, judge_of
+from tasks.evaluate.measures.asking import ask_all, ask_judge, judge_of
 from tasks.evaluate.measures.base import CaseResult, MeasureContext, NotScored
 from tasks.evaluate.measures.rubric import NO_REFERENCE, NO_TEXT
 from tasks.evaluate.measures.schema import closed_schema
@@ -147,7 +147,7 @@ async def _preference(pair: AnsweredPair, context: MeasureContext) -> Preference
     if _text(pair.champion) == _text(pair.challenger):
         return Preference(case_id=case_id, champion_first="tie", challenger_first="tie")
     try:
-        first, second = await asyncio.gather(*(_choice(order, context) for order in _orders(pair)))
+        first, second = await ask_all(_choice(order, context) for order in _orders(pair))
     except NotScored as error:
         return Preference(
             case_id=case_id, error_type=error.error_type, message=error.message, raw=error.raw
