@@ -12,6 +12,7 @@ from tasks.evaluate.measures.citations import (
 from tasks.evaluate.measures.contains import CONTAINS
 from tasks.evaluate.measures.context_spans import SPAN_PRECISION, SPAN_RECALL
 from tasks.evaluate.measures.cost import COST
+from tasks.evaluate.measures.deepeval_judge import DEEPEVAL
 from tasks.evaluate.measures.exact_match import EXACT_MATCH
 from tasks.evaluate.measures.latency import LATENCY
 from tasks.evaluate.measures.native_abstention import NATIVE_ABSTENTION
@@ -53,6 +54,7 @@ _ALL: tuple[Measure, ...] = (
     NATIVE_ABSTENTION,
     CITATION_RECALL,
     CITATION_PRECISION,
+    *DEEPEVAL,
     JUDGE_ACCURACY,
     JUDGE_COMPLETENESS,
     JUDGE_CLARITY,
