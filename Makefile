@@ -3,8 +3,9 @@
 RATCHET := .venv/bin/ratchet
 # Beside the environment, not in it: the lock stays what the product needs.
 PEERS := .ratchet/peers
+OPTIONAL := .ratchet/optional
 .DEFAULT_GOAL := help
-.PHONY: help setup up down demo test lint format unit bench clean
+.PHONY: help setup up down demo test lint format unit optional bench clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +24,7 @@ demo: setup ## See a better prompt promoted and a worse one refused, from nothin
 
 test: setup lint ## Run every check and every test; starts the servers that it needs
 	@.venv/bin/pytest tests/unit
+	@$(MAKE) --no-print-directory optional
 	@.venv/bin/pytest tests/integration
 	@.venv/bin/pytest tests/end_to_end
 
@@ -39,11 +41,18 @@ format: setup ## Format the code and mend what can be mended by itself
 unit: setup ## Run the tests that need no server; seconds
 	@.venv/bin/pytest tests/unit -m "not integration"
 
+optional: setup $(OPTIONAL)/made ## Run the tests of the optional packages, installed beside the environment
+	@PYTHONPATH=$(OPTIONAL) .venv/bin/pytest tests/optional
+
 bench: setup $(if $(NAME),$(PEERS)/made) ## Measure against other packages (NAME=P8, some with DATA=dir), or list what there is
 	@PYTHONPATH=$(PEERS) .venv/bin/python -m benchmarks $(NAME) $(DATA)
 
 $(PEERS)/made: requirements/bench.txt | setup
 	@.venv/bin/python -m pip install --quiet --no-deps --upgrade --target $(PEERS) -r $<
+	@touch $@
+
+$(OPTIONAL)/made: requirements/deepeval.txt | setup
+	@.venv/bin/python -m pip install --quiet --no-deps --upgrade --target $(OPTIONAL) -r $<
 	@touch $@
 
 clean: ## Remove caches; environments and .ratchet/ (state, weights) stay

@@ -12,6 +12,7 @@ from flows.commands.gc import gc
 from flows.commands.index import index
 from flows.commands.judge import judge
 from flows.commands.label import label
+from flows.commands.list_measures import measures
 from flows.commands.registry import registry
 from flows.commands.replay import replay
 from flows.commands.show import diff, show
@@ -30,7 +31,7 @@ app = typer.Typer(
 
 _PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Servers": (servers.up, servers.down, servers.status, servers.doctor),
-    "Runs": (demo, runs.nightly, runs.reindex, runs.evaluate, replay),
+    "Runs": (demo, runs.nightly, runs.reindex, runs.evaluate, measures, replay),
     "Releases": (
         ask.ask,
         releases.releases,

@@ -16,6 +16,7 @@ from flows.run_name import rename_run
 from flows.show import run_progress
 from flows.show_in_mlflow import show_in_mlflow
 from flows.steps.committed import require_committed
+from flows.steps.compare import compare_answers
 from flows.steps.decide import (
     DecisionRef,
     decide_stored,
@@ -32,12 +33,13 @@ from flows.workspace import Workspace, actor, open_workspace
 from registry import PRODUCTION, Move
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest
+from tasks.evaluate.pairwise import Preferences
 from tasks.gate.attribution import PartEffect, attribute
 from tasks.gate.calibration import drift_words, load_calibration
 from tasks.gate.decision import GateDecision
 from tasks.gate.judged import voting_judged
 from tasks.gate.must_pass import Confirmations
-from tasks.gate.policy import GatePolicy
+from tasks.gate.policy import PREFERENCE, GatePolicy
 from tasks.gate.retrieval import RetrievalTest
 from tasks.gate.scores import from_log
 from tasks.report.plan import plan_lines
@@ -111,13 +113,24 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
         recheck_judge(workspace, policy, champion)
     challenger = evaluate_one(workspace, wanted, "challenger")
     confirmations: Confirmations = {}
+    preferences: Preferences | None = None
     effects: tuple[PartEffect, ...] = ()
     if live is not None and champion is not None:
         confirmations = confirm(workspace, policy, wanted, champion, challenger)
+        preferences = prefer_answers(workspace, policy, champion, challenger)
         effects = attribute_changes(workspace, policy, live, wanted, champion)
     retrieval = tests.tests if tests else ()
     decision = decide(
-        workspace, policy, wanted, champion, challenger, confirmations, effects, retrieval, index
+        workspace,
+        policy,
+        wanted,
+        champion,
+        challenger,
+        confirmations,
+        preferences,
+        effects,
+        retrieval,
+        index,
     )
     show_in_mlflow(workspace)
     move = None
@@ -203,6 +216,20 @@ def confirm(
         return confirm_lost(workspace, policy, wanted, old, new, progress)
 
 
+@step("compare the answers")
+def prefer_answers(
+    workspace: Workspace, policy: GatePolicy, champion: Digest, challenger: Digest
+) -> Preferences | None:
+    """Ask the judge which answers it prefers, where the policy wants to know."""
+    if PREFERENCE not in policy.measures:
+        return None
+    with (
+        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
+        run_progress("compare") as progress,
+    ):
+        return compare_answers(workspace, champion, challenger, progress)
+
+
 @step("evaluate the single changes")
 def attribute_changes(
     workspace: Workspace, policy: GatePolicy, live: Release, wanted: Release, champion: Digest
@@ -233,6 +260,7 @@ def decide(
     champion: Digest | None,
     challenger: Digest,
     confirmations: Confirmations,
+    preferences: Preferences | None,
     effects: tuple[PartEffect, ...],
     retrieval: tuple[RetrievalTest, ...],
     index: IndexRef,
@@ -245,6 +273,7 @@ def decide(
         challenger,
         spend=True,
         confirmations=confirmations,
+        preferences=preferences,
         attribution=effects,
         retrieval=retrieval,
         index=index,

@@ -12,6 +12,7 @@ from registry import PRODUCTION, LookId, Move, SpentLook
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest, digest
 from tasks.evaluate.log import EvalLog, load_log
+from tasks.evaluate.pairwise import Preferences
 from tasks.gate.attribution import PartEffect
 from tasks.gate.calibration import load_calibration
 from tasks.gate.decide import GateContext, decide, worth_a_look
@@ -19,6 +20,7 @@ from tasks.gate.decision import GateDecision, load_decision, save_decision
 from tasks.gate.judged import Labels, voting_judged
 from tasks.gate.must_pass import Confirmations
 from tasks.gate.policy import GatePolicy, load_policy
+from tasks.gate.preference import with_preferences
 from tasks.gate.retrieval import RetrievalTest
 from tasks.gate.scores import Scores, from_log
 from tasks.gate.spending import Look
@@ -71,6 +73,7 @@ def decide_stored(
     *,
     spend: bool = False,
     confirmations: Confirmations | None = None,
+    preferences: Preferences | None = None,
     attribution: Sequence[PartEffect] = (),
     retrieval: tuple[RetrievalTest, ...] = (),
     index: IndexRef | None = None,
@@ -85,6 +88,7 @@ def decide_stored(
         spend: take the look from the registry's ledger, as a decision that may promote must; the
             same evidence gets the decision that it got before. Otherwise it counts as look 1.
         confirmations: what lost must-pass cases got when they were asked again.
+        preferences: which answers a judge prefers, for the report.
         attribution: what each of several changes does by itself, for the report.
         retrieval: old and new index compared, for the report.
         index: what changed in the corpus, for the report.
@@ -92,8 +96,12 @@ def decide_stored(
     new = load_evaluation(workspace, challenger)
     old = load_evaluation(workspace, champion) if champion else None
     scores, baseline = from_log(new), from_log(old) if old else None
+    if baseline and preferences:
+        baseline, scores = with_preferences(baseline, scores, preferences)
     labels = labels_of_pair(workspace, old, new) if old and voting_judged(policy) else None
-    decision = _decide(workspace, policy, baseline, scores, labels, confirmations, spend=spend)
+    decision = _decide(
+        workspace, policy, baseline, scores, labels, confirmations, preferences, spend=spend
+    )
     directory = save_decision(decision, baseline, scores, room=workspace.home.room("decisions"))
     ref = DecisionRef(
         digest=decision.digest,
@@ -122,6 +130,7 @@ def _decide(
     challenger: Scores,
     labels: Labels | None,
     confirmations: Confirmations | None,
+    preferences: Preferences | None,
     *,
     spend: bool,
 ) -> GateDecision:
@@ -141,7 +150,15 @@ def _decide(
                 if spent.decision and (known := _known(workspace, spent.decision)):
                     return known
                 look = spent.look
-    return decide(champion, challenger, policy, look=look, confirmations=confirmations, **context)
+    return decide(
+        champion,
+        challenger,
+        policy,
+        look=look,
+        confirmations=confirmations,
+        preferences=preferences,
+        **context,
+    )
 
 
 def _spend(

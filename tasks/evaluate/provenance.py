@@ -4,9 +4,11 @@ import platform
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 _PACKAGES = ("faiss-cpu", "ir-measures", "numpy", "ragas", "sentence-transformers", "torch")
+_OPTIONAL = ("deepeval",)
 """Packages that a score depends on."""
 
 _DECIDING = (
@@ -50,7 +52,8 @@ def read_provenance(root: Path) -> Provenance:
         git_commit=commit,
         git_dirty=None if status is None else bool(status),
         versions={"python": platform.python_version()}
-        | {name: version(name) for name in _PACKAGES},
+        | {name: version(name) for name in _PACKAGES}
+        | {name: version(name) for name in _OPTIONAL if find_spec(name) is not None},
     )
 
 

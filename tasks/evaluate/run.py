@@ -101,14 +101,18 @@ def plan_evaluation(
 
     Raises:
         ConfigError: a measure isn't known.
+        SetupError: a measure needs a package that isn't installed.
     """
+    measures = tuple(measure(name) for name in settings.measures)
+    for each in measures:
+        each.require_setup()
     if settings.cases is not None:
         suite = suite.subset(draw(suite, settings.cases, seed=settings.seed))
     sample = settings.judge.sample
     return EvaluationPlan(
         release=release,
         suite=suite,
-        measures=tuple(measure(name) for name in settings.measures),
+        measures=measures,
         judge=judge,
         judge_prompt=judge_prompt,
         judge_max_tokens=settings.judge.max_tokens,

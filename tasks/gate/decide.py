@@ -7,7 +7,7 @@ and each reason to hold says what would settle it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from tasks.gate.calibration import JudgeCalibration
 from tasks.gate.checks import (
@@ -39,9 +39,13 @@ from tasks.gate.must_pass import Confirmations, check_must_pass
 from tasks.gate.noise import NoiseFloor
 from tasks.gate.pairs import Pairs
 from tasks.gate.policy import GatePolicy
+from tasks.gate.preference import check_preference
 from tasks.gate.scores import Scores, check_values
 from tasks.gate.slices import slice_results
 from tasks.gate.spending import Look, look_at
+
+if TYPE_CHECKING:
+    from tasks.evaluate.pairwise import Preferences
 
 _EVIDENCE = ("failures", "measures")
 """Without these no p-value can be trusted, not even one that speaks of harm."""
@@ -79,6 +83,7 @@ def decide(
     calibration: JudgeCalibration | None = None,
     labels: Labels | None = None,
     confirmations: Confirmations | None = None,
+    preferences: "Preferences | None" = None,
 ) -> GateDecision:
     """Judge a challenger.
 
@@ -95,6 +100,8 @@ def decide(
         calibration: how far the judge agrees with people.
         labels: what people saw between these two releases, for a judge that can't decide alone.
         confirmations: what lost must-pass cases got when they were asked again.
+        preferences: which answers a judge prefers, if it was asked; their scores are in both
+            sides' already (`with_preferences`), and what is said of them has no vote.
 
     Raises:
         ScoresError: the sides can't be compared, a score is impossible, or the cases are too few
@@ -118,6 +125,7 @@ def decide(
             calibration=calibration,
             labels=labels,
             confirmations=confirmations,
+            preferences=preferences,
             seed=seed,
         )
         verdict, reasons = _verdict(found, policy)
@@ -208,6 +216,7 @@ def _compare_sides(
     calibration: JudgeCalibration | None,
     labels: Labels | None,
     confirmations: Confirmations | None,
+    preferences: "Preferences | None",
     seed: int,
 ) -> _Findings:
     alpha = look.alpha if look else policy.alpha
@@ -225,6 +234,7 @@ def _compare_sides(
             check_anchor(anchor, champion, behind, policy),
             check_noise(noise, challenger, paired, policy),
             check_judge(calibration, people, challenger, policy),
+            *((check_preference(preferences),) if preferences else ()),
             check_power(paired, policy, alpha=alpha),
             check_budget(look, policy),
         ),

@@ -101,6 +101,7 @@ CheckName = Literal[
     "slices",
     "anchor",
     "judge",
+    "preference",
     "budget",
 ]
 

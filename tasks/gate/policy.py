@@ -14,6 +14,9 @@ from tasks.gate.spending import Spending
 
 Kind = Literal["binary", "bounded", "positive"]
 Role = Literal["primary", "guardrail", "report"]
+PREFERENCE = "preference"
+"""The measure of a pair: a judge's preference between the answers of both releases."""
+_PREFERENCE_RULE = ("bounded", "report", "higher", (0.0, 1.0))
 
 
 class MeasurePolicy(Settings):
@@ -170,6 +173,13 @@ class GatePolicy(Settings):
             raise ValueError(f"exactly one measure must be primary, found {list(primaries)}")
         if self.mode == "refresh" and (primaries or not self.named("guardrail")):
             raise ValueError("a refresh is decided by guardrails alone; give at least one")
+        pair = self.measures.get(PREFERENCE)
+        if pair and (pair.kind, pair.role, pair.direction, pair.range) != _PREFERENCE_RULE:
+            raise ValueError(
+                f"{PREFERENCE} compares two releases and has no vote: it needs kind bounded, "
+                f"role report, direction higher and range [0, 1], found {pair.kind}, {pair.role}, "
+                f"{pair.direction}, {list(pair.range)}"
+            )
         rule = self.measures.get(self.must_pass.measure) if self.must_pass else None
         if self.must_pass and (rule is None or rule.kind != "binary"):
             raise ValueError(

@@ -16,6 +16,7 @@ CHECKS: dict[CheckName, tuple[str, str]] = {
     "floors": ("Floors", "Is there a least score that a first release is held to?"),
     "noise": ("Noise", "Does the champion agree with itself when it is asked twice?"),
     "power": ("Sensitivity", "How small an improvement can so many cases show?"),
+    "preference": ("Preference", "Which answers does the judge prefer, whatever their order?"),
     "must_pass": ("Must-pass cases", "Do the cases that must work still work?"),
     "slices": ("Slices", "Did any kind of case clearly get worse?"),
     "anchor": ("Anchor", "Did many small losses add up, seen from a fixed release?"),

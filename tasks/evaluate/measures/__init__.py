@@ -12,6 +12,7 @@ from tasks.evaluate.measures.citations import (
 from tasks.evaluate.measures.contains import CONTAINS
 from tasks.evaluate.measures.context_spans import SPAN_PRECISION, SPAN_RECALL
 from tasks.evaluate.measures.cost import COST
+from tasks.evaluate.measures.deepeval_judge import DEEPEVAL
 from tasks.evaluate.measures.exact_match import EXACT_MATCH
 from tasks.evaluate.measures.latency import LATENCY
 from tasks.evaluate.measures.native_abstention import NATIVE_ABSTENTION
@@ -53,6 +54,7 @@ _ALL: tuple[Measure, ...] = (
     NATIVE_ABSTENTION,
     CITATION_RECALL,
     CITATION_PRECISION,
+    *DEEPEVAL,
     JUDGE_ACCURACY,
     JUDGE_COMPLETENESS,
     JUDGE_CLARITY,
@@ -78,6 +80,13 @@ def measure(name: str) -> Measure:
         ConfigError: no measure is called so; the message lists all.
     """
     found = retrieval_measure(name) or MEASURES.get(name)
+    if name == "preference":
+        raise ConfigError(
+            "The measure 'preference' compares the answers of two releases, and an evaluation has "
+            "those of one.",
+            next_step="Name it under `measures` in configs/gate.yaml instead; the nightly run asks "
+            "for it when both are evaluated.",
+        )
     if found is None:
         raise ConfigError(
             f"There is no measure {name!r}; there are {', '.join(measure_names())} "

@@ -1,6 +1,7 @@
 """A question to the judge -> an answer of the wanted form, or why there is none."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from tasks.serve.client import Completion, Message, ModelClient
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 REPAIR = (
     "That can't be read: {problem}. Give the answer again, as JSON of the form that was asked for, "
@@ -77,6 +79,19 @@ async def ask_judge(
             f"{_problem(second, error)}",
             raw=second.text,
         ) from error
+
+
+async def ask_all(asking: Iterable[Awaitable[T]]) -> list[T]:
+    """Wait for every question, also when one fails: the others' answers are paid for, too.
+
+    Raises:
+        BaseException: the first failure, in the order of the questions.
+    """
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers  # type: ignore[return-value]  # none of them is an exception
 
 
 def _read(completion: "Completion", model: type[M]) -> M:

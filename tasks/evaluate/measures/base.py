@@ -186,6 +186,13 @@ class Measure(ABC):
         """Whether this case has such a value at all."""
         return self.cases(case)
 
+    def require_setup(self) -> None:  # noqa: B027  # most measures need nothing
+        """Say what this machine lacks, before anything is spent.
+
+        Raises:
+            SetupError: a package that isn't part of every installation.
+        """
+
     @abstractmethod
     async def score(
         self, results: Sequence[CaseResult], context: MeasureContext

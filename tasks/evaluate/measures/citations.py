@@ -12,14 +12,13 @@ A sentence without a citation isn't supported. A passage that doesn't exist supp
 citing it is never needed.
 """
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from tasks.config import Settings
-from tasks.evaluate.measures.asking import ask_judge, judge_of
+from tasks.evaluate.measures.asking import ask_all, ask_judge, judge_of
 from tasks.evaluate.measures.base import (
     CaseMeasure,
     CaseResult,
@@ -89,13 +88,13 @@ Supports = Callable[[Sentence, tuple[int, ...]], Awaitable[bool]]
 
 async def recall(found: Sequence[Sentence], given: Collection[int], supports: Supports) -> float:
     """Share of the sentences that are supported by what they cite."""
-    held = await asyncio.gather(*(_held(sentence, given, supports) for sentence in found))
+    held = await ask_all(_held(sentence, given, supports) for sentence in found)
     return sum(held) / len(held)
 
 
 async def precision(found: Sequence[Sentence], given: Collection[int], supports: Supports) -> float:
     """Share of the citations that a supported sentence needs."""
-    needed = await asyncio.gather(*(_needed(sentence, given, supports) for sentence in found))
+    needed = await ask_all(_needed(sentence, given, supports) for sentence in found)
     return sum(needed) / sum(len(sentence.cited) for sentence in found)
 
 

@@ -40,7 +40,7 @@ def commands() -> list[tuple[str, ...]]:
 
 def test_the_commands_are_those_that_the_product_promises():
     names = {" ".join(path) for path in commands()}
-    runs = {"nightly", "reindex", "evaluate", "demo", "suite check", "replay"}
+    runs = {"nightly", "reindex", "evaluate", "demo", "suite check", "replay", "measures"}
     runs |= {"cache show", "cache prune", "cache clear"}
     gate = {"gate plan", "gate noise", "gate budget"}
     people = {"label import"} | {

@@ -113,6 +113,20 @@ async def test_the_judge_sees_only_what_a_sentence_cites_and_is_asked_once_for_b
     assert not any("D is so" in prompt for prompt in prompts)
 
 
+async def test_one_sentence_that_cannot_be_judged_leaves_the_answer_without_a_value_but_asks_all():
+    asked = result("A is so [1]. B is so [2]. C is so [3].", retrieved=PASSAGES)
+
+    def judge(body):
+        return "no" if "FIRST" in body["messages"][0]["content"] else '{"supported": 1}'
+
+    with OpenAIServer(judge) as server:
+        async with client(server) as door:
+            [row] = await measure("citation_recall").score([asked], context_of(door))
+    assert isinstance(row, ScoringFailure)
+    assert (row.error_type, row.raw) == ("UnreadableJudgement", "no")
+    assert len(server.requests) == 3 + 1
+
+
 async def test_citing_only_what_was_not_given_is_0_and_asks_nobody():
     asked = result("A is so [7].", retrieved=PASSAGES)
     with OpenAIServer(lambda _: "{}") as server:

@@ -1,8 +1,9 @@
+import sys
 from typing import get_args
 
 import pytest
 
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, SetupError
 from tasks.evaluate.measures import MEASURES, measure, measure_names
 from tasks.evaluate.measures.base import Input, MeasureContext, Once, Score
 from tests.cases import case, result, unanswerable
@@ -50,6 +51,7 @@ def test_measures_of_gold_and_reference_leave_out_cases_without_an_answer() -> N
         "citation_validity",
         "citation_recall",
         "citation_precision",
+        *(name for name in MEASURES if name.startswith("deepeval_")),
     }
     assert all(measure(name).applies(case()) for name in MEASURES)
 
@@ -61,6 +63,15 @@ def test_a_measure_declares_what_it_looks_at_and_what_it_asks(name: str) -> None
     assert set(chosen.inputs) <= set(get_args(Input))
     assert chosen.judged == bool(chosen.calls)
     assert chosen.needs_answer == ("answer" in chosen.inputs)
+
+
+@pytest.mark.parametrize("name", [name for name in MEASURES if name.startswith("deepeval_")])
+def test_a_package_that_is_not_there_is_named_with_the_command_that_installs_it(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "deepeval", None)
+    with pytest.raises(SetupError, match=f"(?s){name}.*pip install .*deepeval.txt"):
+        measure(name).require_setup()
 
 
 async def test_once_makes_a_value_once() -> None:
