@@ -28,6 +28,7 @@ from flows.steps.evaluate import check, plan_release, test_retrieval
 from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
 from flows.steps.judge import refresh_anchor
+from flows.steps.latency import one_server_for_two, probe_releases
 from flows.workspace import Workspace, actor, open_workspace
 from registry import PRODUCTION, Move
 from tasks.answer.release import Release
@@ -41,6 +42,7 @@ from tasks.gate.must_pass import Confirmations
 from tasks.gate.policy import GatePolicy
 from tasks.gate.scores import from_log
 from tasks.report.plan import plan_lines
+from tasks.serve.latency import LatencyReport
 
 
 @flow(name="nightly", log_prints=True)
@@ -110,8 +112,18 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
     if live is not None and champion is not None:
         confirmations = confirm(workspace, policy, wanted, champion, challenger)
         effects = attribute_changes(workspace, policy, live, wanted, champion)
+    latency = probe_latency(workspace, live, wanted)
     decision = decide(
-        workspace, policy, wanted, champion, challenger, confirmations, effects, retrieval, index
+        workspace,
+        policy,
+        wanted,
+        champion,
+        challenger,
+        confirmations,
+        effects,
+        retrieval,
+        index,
+        latency,
     )
     show_in_mlflow(workspace)
     move = None
@@ -211,6 +223,29 @@ def confirm(
         return confirm_lost(workspace, policy, wanted, old, new, progress)
 
 
+@step("time the answers")
+def probe_latency(
+    workspace: Workspace, live: Release | None, wanted: Release
+) -> LatencyReport | None:
+    """Time both sides' answers at a stated rate, where configs/evaluate.yaml wants it."""
+    settings = workspace.project.evaluate.latency
+    if settings is None:
+        return None
+    sides = {"champion": live} if live is not None else {}
+    sides["challenger"] = wanted
+    if one_server_for_two(workspace, sides):
+        get_run_logger().warning(
+            "latency: not measured, as one server can't serve two models in one schedule; give the "
+            "models base_urls in configs/models.yaml"
+        )
+        return None
+    with (
+        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
+        run_progress("latency") as progress,
+    ):
+        return probe_releases(workspace, sides, settings, progress)
+
+
 @step("evaluate the single changes")
 def attribute_changes(
     workspace: Workspace, policy: GatePolicy, live: Release, wanted: Release, champion: Digest
@@ -244,6 +279,7 @@ def decide(
     effects: tuple[PartEffect, ...],
     retrieval: tuple[RetrievalChange, ...],
     index: IndexRef,
+    latency: LatencyReport | None = None,
 ) -> DecisionRef:
     """Run the gate, record what it says, and show the report in Prefect."""
     ref, decision = decide_stored(
@@ -256,6 +292,7 @@ def decide(
         attribution=effects,
         retrieval=retrieval,
         index=index,
+        latency=latency,
     )
     record_decision(workspace, decision, ref)
     announce_verdict(ref, wanted)
