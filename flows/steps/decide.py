@@ -55,12 +55,17 @@ class DecisionRef:
 def policy_for(workspace: Workspace, champion: Release | None, challenger: Release) -> GatePolicy:
     """The rules of this comparison: newer documents alone must do no harm, all else must improve.
 
+    Where the policy names a measure under `cheaper`, a release that is only served otherwise has to
+    improve that one, and no other.
+
     Raises:
         ConfigError: configs/gate.yaml is wrong.
     """
     policy = load_policy(workspace.project.gate_policy)
     if champion is not None and challenger.refreshes(champion):
         return policy.for_refresh()
+    if champion is not None and challenger.serves_otherwise(champion):
+        return policy.for_cheaper()
     return policy
 
 
