@@ -56,7 +56,7 @@ def probe_releases(
             "ratchet serve probe RELEASE",
         )
     prompts = {
-        side: _prompts(workspace, release, settings.requests, progress)
+        side: suite_prompts(workspace, release, settings.requests, progress)
         for side, release in releases.items()
     }
     progress(f"latency: {settings.requests} requests a side at {settings.rate:g}/s", 0, 0)
@@ -81,12 +81,20 @@ def probe_releases(
     return asyncio.run(work())
 
 
-def _prompts(
-    workspace: Workspace, release: Release, most: int, progress: Progress
+def suite_prompts(
+    workspace: Workspace, release: Release, most: int | None, progress: Progress
 ) -> list[list[Message]]:
-    """What the release would ask its model about cases of the suite, drawn by the seed."""
-    suite = suite_for(workspace, release)
-    drawn = set(draw(suite, most, seed=workspace.project.evaluate.seed))
+    """What the release would ask its model about cases of the suite.
+
+    Args:
+        workspace: settings and state; `cases` of configs/evaluate.yaml limits them, too.
+        release: its index is searched and its prompt filled in.
+        most: only so many, drawn by the seed; None: all.
+        progress: told what is waited for.
+    """
+    suite, settings = suite_for(workspace, release), workspace.project.evaluate
+    limits = [limit for limit in (most, settings.cases, len(suite.cases)) if limit is not None]
+    drawn = set(draw(suite, min(limits), seed=settings.seed))
     questions = [case.question for case in suite.cases if case.case_id in drawn]
     index = open_release(
         workspace, release, open_embedder(workspace, release.embedding, progress), progress

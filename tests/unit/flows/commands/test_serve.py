@@ -1,5 +1,7 @@
 import json
+from pathlib import Path
 
+from benchmarks.stub.engine import Speed
 from benchmarks.stub.server import StubServer
 from flows.workspace import open_workspace
 from tests.unit.flows.conftest import publish
@@ -35,6 +37,37 @@ def test_two_releases_are_timed_in_one_schedule(ratchet, project):
     for side in found["sides"].values():
         assert (side["requests"], side["failures"]) == (4, 0)
         assert len(side["first_token_s"]) == 3
+
+
+def test_profiles_are_measured_one_after_the_other_and_kept(ratchet, project):
+    speed = Speed(prefill_tokens_s=1e6, decode_tokens_s=1e6, step_s=0.0005)
+    with StubServer(speed, models=("tiny",)) as one, StubServer(speed, models=("wide",)) as two:
+        hosted(project, one.url)
+        hosted(project, two.url, "wide")
+        project.edit("evaluate", measures=["R@4", "contains", "faithfulness"])
+        publish(open_workspace())
+        arguments = ("serve", "bench", "tiny", "wide", "--rate", "50", "--requests", "2")
+        shown = ratchet(*arguments, "--json")
+        assert shown.exit_code == 0, shown.output
+        table = ratchet(*arguments)
+    found = json.loads(shown.stdout)
+    assert [each["model"] for each in found["profiles"]] == ["tiny", "wide"]
+    for each in found["profiles"]:
+        assert (each["calls"], each["failures"]) == (3, 0)
+        assert each["latency"]["sides"][each["model"]]["requests"] == 2
+        # Without a judge, so that a server needn't serve two models.
+        assert set(each["quality"]) == {"R@4", "contains"}
+        assert each["cost"] > 0
+    assert json.loads(Path(found["file"]).read_text())["profiles"] == found["profiles"]
+    assert "cost of 1,000 answers" in table.stdout
+    assert "first token, 95 %" in table.stdout
+
+
+def test_profiles_of_weights_that_nobody_knows_must_be_named(ratchet, project):
+    hosted(project, "http://127.0.0.1:1/v1")
+    shown = ratchet("serve", "bench")
+    assert shown.exit_code == 2
+    assert "expected the names" in shown.stderr
 
 
 def test_a_rate_of_nothing_is_refused_before_anything_is_started(ratchet, project):
