@@ -244,9 +244,11 @@ async def _evaluate(
             )
         for door in {id(each): each for each in (client, judge)}.values():
             await check_canary(workspace, door, warn)
-        await stack.enter_async_context(showing_calls(judge, progress))
-        if judge is not client:
+        if judge is client:
             await stack.enter_async_context(showing_calls(client, progress))
+        else:
+            for door, whose in ((client, "answers"), (judge, "judge")):
+                await stack.enter_async_context(showing_calls(door, progress, whose))
         provenance = read_provenance(workspace.project.root)
         server = await describe_server(workspace, client)
         return await together(
