@@ -15,6 +15,7 @@ from flows.commands.label import label
 from flows.commands.list_measures import measures
 from flows.commands.registry import registry
 from flows.commands.replay import replay
+from flows.commands.serve import serve
 from flows.commands.show import diff, show
 from flows.commands.stage import stage
 from flows.commands.suite import suite
@@ -51,6 +52,7 @@ for _panel, _commands in _PANELS.items():
 app.add_typer(gate, name="gate", rich_help_panel="Runs")
 app.add_typer(suite, name="suite", rich_help_panel="Runs")
 app.add_typer(registry, name="registry", rich_help_panel="Releases")
+app.add_typer(serve, name="serve", rich_help_panel="Runs")
 app.add_typer(cache, name="cache", rich_help_panel="Runs")
 app.add_typer(index, name="index", rich_help_panel="Releases")
 app.add_typer(label, name="label", rich_help_panel="People and judge")

@@ -29,6 +29,7 @@ from flows.steps.evaluate import check, plan_release
 from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
 from flows.steps.judge import refresh_anchor
+from flows.steps.latency import one_server_for_two, probe_releases
 from flows.workspace import Workspace, actor, open_workspace
 from registry import PRODUCTION, Move
 from tasks.answer.release import Release
@@ -43,6 +44,7 @@ from tasks.gate.policy import PREFERENCE, GatePolicy
 from tasks.gate.retrieval import RetrievalTest
 from tasks.gate.scores import from_log
 from tasks.report.plan import plan_lines
+from tasks.serve.latency import LatencyReport
 
 
 @flow(name="nightly", log_prints=True)
@@ -120,6 +122,7 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
         preferences = prefer_answers(workspace, policy, champion, challenger)
         effects = attribute_changes(workspace, policy, live, wanted, champion)
     retrieval = tests.tests if tests else ()
+    latency = probe_latency(workspace, live, wanted)
     decision = decide(
         workspace,
         policy,
@@ -131,6 +134,7 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
         effects,
         retrieval,
         index,
+        latency,
     )
     show_in_mlflow(workspace)
     move = None
@@ -230,6 +234,29 @@ def prefer_answers(
         return compare_answers(workspace, champion, challenger, progress)
 
 
+@step("time the answers")
+def probe_latency(
+    workspace: Workspace, live: Release | None, wanted: Release
+) -> LatencyReport | None:
+    """Time both sides' answers at a stated rate, where configs/evaluate.yaml wants it."""
+    settings = workspace.project.evaluate.latency
+    if settings is None:
+        return None
+    sides = {"champion": live} if live is not None else {}
+    sides["challenger"] = wanted
+    if one_server_for_two(workspace, sides):
+        get_run_logger().warning(
+            "latency: not measured, as one server can't serve two models in one schedule; give the "
+            "models base_urls in configs/models.yaml"
+        )
+        return None
+    with (
+        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
+        run_progress("latency") as progress,
+    ):
+        return probe_releases(workspace, sides, settings, progress)
+
+
 @step("evaluate the single changes")
 def attribute_changes(
     workspace: Workspace, policy: GatePolicy, live: Release, wanted: Release, champion: Digest
@@ -264,6 +291,7 @@ def decide(
     effects: tuple[PartEffect, ...],
     retrieval: tuple[RetrievalTest, ...],
     index: IndexRef,
+    latency: LatencyReport | None = None,
 ) -> DecisionRef:
     """Run the gate, record what it says, and show the report in Prefect."""
     ref, decision = decide_stored(
@@ -277,6 +305,7 @@ def decide(
         attribution=effects,
         retrieval=retrieval,
         index=index,
+        latency=latency,
     )
     record_decision(workspace, decision, ref)
     announce_verdict(ref, wanted)

@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 from tasks.evaluate.run import Progress
+from tasks.report.numbers import duration
 from tasks.serve.client import ModelClient
 
 console = Console(stderr=True)
@@ -35,12 +36,13 @@ CALLS = "calls"
 """Stage of the line that says how the calls to models are going; it has no end of its own."""
 
 
-def calls_line(door: ModelClient, seconds: float) -> str:
+def calls_line(door: ModelClient, seconds: float, whose: str = "") -> str:
     """How the calls of one door are going: how many, how fast, at what cost.
 
     Args:
         door: open.
         seconds: since it was opened.
+        whose: a name where there are several doors.
     """
     totals = door.meter.totals().values()
     sent = sum(each.calls - each.cache_hits for each in totals)
@@ -48,22 +50,25 @@ def calls_line(door: ModelClient, seconds: float) -> str:
     failures = sum(each.failures for each in totals)
     tokens = sum(each.input_tokens + each.output_tokens for each in totals)
     spent = sum(each.spent for each in totals)
+    name = f"{CALLS} {whose}".strip()
     return (
-        f"{CALLS}: {sent:,} made, {hits:,} cached, {failures:,} failed, {sent / seconds:.1f}/s, "
+        f"{name}: {sent:,} made, {hits:,} cached, {failures:,} failed, {sent / seconds:.1f}/s, "
         f"{tokens / seconds:,.0f} tokens/s, {door.stream.in_flight} in flight, "
         f"{spent:.4g} {door.price.currency}"
     )
 
 
 @asynccontextmanager
-async def showing_calls(door: ModelClient, progress: Progress) -> AsyncIterator[None]:
-    """Say every second how the calls are going, while the block runs."""
+async def showing_calls(
+    door: ModelClient, progress: Progress, whose: str = ""
+) -> AsyncIterator[None]:
+    """Say every second how the calls are going, while the block runs; see `calls_line`."""
     began = time.monotonic()
 
     async def say() -> None:
         while True:
             await asyncio.sleep(SAY_EVERY_S)
-            progress(calls_line(door, time.monotonic() - began), 0, 0)
+            progress(calls_line(door, time.monotonic() - began, whose), 0, 0)
 
     saying = asyncio.create_task(say())
     try:
@@ -77,6 +82,53 @@ async def showing_calls(door: ModelClient, progress: Progress) -> AsyncIterator[
 def _name(stage: str) -> str:
     """What a line stands for: what is before a colon; the rest changes from one to the next."""
     return stage.partition(":")[0]
+
+
+class Stages:
+    """What a progress artifact says: every stage with an end, every door's calls, and time left."""
+
+    def __init__(self) -> None:
+        self._stages: dict[str, tuple[str, int, int]] = {}
+        self._began: dict[str, tuple[float, int]] = {}
+        self._calls: dict[str, str] = {}
+
+    def told(self, stage: str, done: int, total: int, *, now: float) -> None:
+        """A step says how far it is.
+
+        Args:
+            stage: what is done; what is before a colon names it.
+            done: how much of it.
+            total: of how much; 0 where nobody knows.
+            now: monotonic seconds.
+        """
+        name = _name(stage)
+        if total:
+            self._began.setdefault(name, (now, done))
+            self._stages[name] = (stage, done, total)
+        elif name.split(" ")[0] == CALLS:
+            self._calls[name] = stage
+
+    def summary(self, *, now: float) -> tuple[float, str] | None:
+        """Per cent of what is known to be done, and the words; None before anything is."""
+        if not self._stages:
+            return None
+        done = sum(stage[1] for stage in self._stages.values())
+        total = sum(stage[2] for stage in self._stages.values())
+        parts = [", ".join(f"{stage} {done}/{of}" for stage, done, of in self._stages.values())]
+        parts += self._calls.values()
+        left = self._left(now)
+        if left is not None:
+            parts.append(f"about {duration(left)} left")
+        return 100.0 * done / total, "; ".join(parts)
+
+    def _left(self, now: float) -> float | None:
+        """Of the stage that takes longest, at its speed so far; None while there is none."""
+        found = []
+        for name, (_, done, total) in self._stages.items():
+            began, before = self._began[name]
+            if before < done < total:
+                found.append((now - began) / (done - before) * (total - done))
+        return max(found, default=None)
 
 
 @contextmanager
@@ -127,8 +179,7 @@ def prefect_progress(key: str) -> Iterator[Progress]:
 
     Steps call back from inside an event loop, where Prefect's blocking calls can't be made.
     """
-    latest: tuple[str, int, int] | None = None
-    calls = ""
+    stages, lock = Stages(), threading.Lock()
     ended = threading.Event()
 
     def publish() -> None:
@@ -138,13 +189,11 @@ def prefect_progress(key: str) -> Iterator[Progress]:
         shown = None
         while True:
             over = ended.wait(EVERY_S)
-            if latest is not None and latest != shown:
-                shown = latest
-                stage, done, total = shown
-                text, percent = (
-                    f"{stage} {done}/{total}; {calls}".rstrip("; "),
-                    100.0 * done / total,
-                )
+            with lock:
+                summary = stages.summary(now=time.monotonic())
+            if summary is not None and summary != shown:
+                shown = summary
+                percent, text = summary
                 if artifact is None:
                     artifact = create_progress_artifact(percent, key=key, description=text)
                 else:
@@ -153,11 +202,8 @@ def prefect_progress(key: str) -> Iterator[Progress]:
                 return
 
     def show(stage: str, done: int, total: int) -> None:
-        nonlocal latest, calls
-        if total:
-            latest = (stage, done, total)
-        elif _name(stage) == CALLS:
-            calls = stage
+        with lock:
+            stages.told(stage, done, total, now=time.monotonic())
 
     # The thread must know the run that its artifact belongs to.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(publish,), daemon=True)

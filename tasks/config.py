@@ -531,6 +531,17 @@ class SpendingLimits(Settings):
     month: float | None = Field(default=None, gt=0)
 
 
+class LatencySettings(Settings):
+    """How the latency of answers is measured, apart from the evaluation's own load."""
+
+    rate: float = Field(gt=0)
+    """Requests a second of all sides together; they arrive as a Poisson process."""
+    requests: int = Field(gt=0)
+    """Of each side."""
+    prefix_cache: Literal["busted", "as_is"] = "busted"
+    """Whether each prompt gets a first line of its own, so that no cache holds its beginning."""
+
+
 class EvaluateSettings(Settings):
     """What an evaluation measures, and how hard it may lean on the server."""
 
@@ -556,6 +567,8 @@ class EvaluateSettings(Settings):
     canary: Literal["stop", "report", "off"] = "report"
     """What happens when a served model answers a fixed set of prompts otherwise than before."""
     budget: SpendingLimits = SpendingLimits()
+    latency: LatencySettings | None = None
+    """A probe of champion and challenger in the nightly run; None: none is made."""
     seed: int = 0
 
 

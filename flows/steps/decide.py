@@ -26,7 +26,8 @@ from tasks.gate.scores import Scores, from_log
 from tasks.gate.spending import Look
 from tasks.report.html import decision_page
 from tasks.report.markdown import decision_markdown
-from tasks.store import write_atomic
+from tasks.serve.latency import LATENCY_FILE, LatencyReport
+from tasks.store import write_atomic, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,17 @@ class DecisionRef:
 def policy_for(workspace: Workspace, champion: Release | None, challenger: Release) -> GatePolicy:
     """The rules of this comparison: newer documents alone must do no harm, all else must improve.
 
+    Where the policy names a measure under `cheaper`, a release that is only served otherwise has to
+    improve that one, and no other.
+
     Raises:
         ConfigError: configs/gate.yaml is wrong.
     """
     policy = load_policy(workspace.project.gate_policy)
     if champion is not None and challenger.refreshes(champion):
         return policy.for_refresh()
+    if champion is not None and challenger.serves_otherwise(champion):
+        return policy.for_cheaper()
     return policy
 
 
@@ -77,6 +83,7 @@ def decide_stored(
     attribution: Sequence[PartEffect] = (),
     retrieval: tuple[RetrievalTest, ...] = (),
     index: IndexRef | None = None,
+    latency: LatencyReport | None = None,
 ) -> tuple[DecisionRef, GateDecision]:
     """Run the gate on two stored evaluations and write the decision with its reports.
 
@@ -92,6 +99,7 @@ def decide_stored(
         attribution: what each of several changes does by itself, for the report.
         retrieval: old and new index compared, for the report.
         index: what changed in the corpus, for the report.
+        latency: how long both sides' answers took, for the report; kept beside the decision.
     """
     new = load_evaluation(workspace, challenger)
     old = load_evaluation(workspace, champion) if champion else None
@@ -113,12 +121,22 @@ def decide_stored(
     )
     changed = index if index is not None and (index.embedded or index.removed) else None
     page = decision_page(
-        decision, old, new, retrieval=retrieval or None, index=changed, attribution=attribution
+        decision,
+        old,
+        new,
+        retrieval=retrieval or None,
+        index=changed,
+        attribution=attribution,
+        latency=latency,
     )
+    if latency is not None:
+        write_json(directory / LATENCY_FILE, latency.model_dump(mode="json"))
     write_atomic(ref.page, page)
     write_atomic(
         ref.markdown,
-        decision_markdown(decision, old, new, page=str(ref.page), attribution=attribution),
+        decision_markdown(
+            decision, old, new, page=str(ref.page), attribution=attribution, latency=latency
+        ),
     )
     return ref, decision
 

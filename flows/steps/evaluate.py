@@ -43,10 +43,11 @@ def plan_release(workspace: Workspace, release: Release) -> EvaluationPlan:
     """
     project = workspace.project
     judge = project.evaluate.judge
+    judged = judge.sample != 0 and any(measure(name).judged for name in project.evaluate.measures)
     one_server = judge.endpoint is None and not (
         served_elsewhere(project, release.model.name) or served_elsewhere(project, judge.model)
     )
-    if one_server and judge.model != release.model.name:
+    if judged and one_server and judge.model != release.model.name:
         raise ConfigError(
             f"The judge is {judge.model!r} and the release's model {release.model.name!r}, but "
             "the vLLM that Ratchet starts serves one model.",
@@ -227,7 +228,9 @@ async def _evaluate(
             open_door(workspace, first.release.model, progress=progress)
         )
         judge = client
-        if settings.judge.endpoint or first.judge.digest != first.release.model.digest:
+        judged = any(each.judged for each in first.measures) and bool(first.judged_cases)
+        # Without a question for it, a server that can serve one model needn't serve the judge too.
+        if judged and (settings.judge.endpoint or first.judge.digest != first.release.model.digest):
             judge = await stack.enter_async_context(
                 open_door(
                     workspace, first.judge, endpoint=settings.judge.endpoint, progress=progress
@@ -235,9 +238,11 @@ async def _evaluate(
             )
         for door in {id(each): each for each in (client, judge)}.values():
             await check_canary(workspace, door, warn)
-        await stack.enter_async_context(showing_calls(judge, progress))
-        if judge is not client:
+        if judge is client:
             await stack.enter_async_context(showing_calls(client, progress))
+        else:
+            for door, whose in ((client, "answers"), (judge, "judge")):
+                await stack.enter_async_context(showing_calls(door, progress, whose))
         provenance = read_provenance(workspace.project.root)
         server = await describe_server(workspace, client)
         return await together(

@@ -70,6 +70,15 @@ class Release(Settings):
         }[part]
         return self.model_copy(update={name: getattr(other, name) for name in fields})
 
+    def serves_otherwise(self, other: "Release") -> bool:
+        """Whether only the way of serving differs: the same weights with other server flags."""
+        mine, its = (
+            each.model.model_copy(update={"name": "", "server_flags": {}, "context_length": 0})
+            for each in (self, other)
+        )
+        known = self.model.sha256 is not None
+        return known and mine == its and self.differences(other) == ("model",)
+
     def refreshes(self, other: "Release") -> bool:
         """Whether only the documents differ: the same recipe on a newer corpus."""
         return (

@@ -247,11 +247,15 @@ def _compare_sides(
 def _slices(
     challenger: Scores, paired: Mapping[str, Pairs], policy: GatePolicy, *, seed: int
 ) -> tuple[tuple[SliceResult, ...] | None, float]:
-    """Slices of the primary; a refresh looks at the must-pass measure, else at the first one."""
+    """Slices of the primary, or of the must-pass measure, else the first one.
+
+    A refresh has no primary, and that of another serving profile is what it costs.
+    """
     if policy.slices is None:
         return None, 0.0
     fallback = policy.must_pass.measure if policy.must_pass else policy.named("guardrail")[0]
-    name = policy.primary or fallback
+    quality = None if policy.primary == policy.cheaper else policy.primary
+    name = quality or fallback
     if name not in paired:
         return (), policy.slices.margin
     margin = in_unit(policy.measures[name], policy.slices.margin)

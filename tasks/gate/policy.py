@@ -132,6 +132,8 @@ class GatePolicy(Settings):
 
     mode: Literal["improve", "refresh"] = "improve"
     """improve: the primary must get better; refresh: nothing may get worse."""
+    cheaper: str | None = None
+    """The measure that must get better when only the way of serving the model changed."""
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     """Chance that one test passes although its bad hypothesis holds."""
     spending: Spending = "inverse_square"
@@ -180,6 +182,9 @@ class GatePolicy(Settings):
                 f"role report, direction higher and range [0, 1], found {pair.kind}, {pair.role}, "
                 f"{pair.direction}, {list(pair.range)}"
             )
+        cheaper = self.measures.get(self.cheaper) if self.cheaper else None
+        if self.cheaper and (cheaper is None or cheaper.kind != "positive"):
+            raise ValueError(f"cheaper has to name a positive measure, found {self.cheaper!r}")
         rule = self.measures.get(self.must_pass.measure) if self.must_pass else None
         if self.must_pass and (rule is None or rule.kind != "binary"):
             raise ValueError(
@@ -212,18 +217,38 @@ class GatePolicy(Settings):
         """
         if self.mode == "refresh":
             return self
+        measures = self._primary_guarded("Only the corpus changed")
+        changed = self.model_copy(update={"mode": "refresh", "measures": measures})
+        return GatePolicy.model_validate(changed.model_dump())
+
+    def for_cheaper(self) -> "GatePolicy":
+        """The policy of another serving profile: `cheaper` is primary, and the primary a guardrail.
+
+        The same weights served otherwise aren't meant to answer better; they have to cost less and
+        must do no harm.
+
+        Raises:
+            ConfigError: the primary has no margin.
+        """
+        if self.cheaper is None or self.cheaper == self.primary:
+            return self
+        measures = self._primary_guarded("Only the way of serving the model changed")
+        measures[self.cheaper] = measures[self.cheaper].model_copy(update={"role": "primary"})
+        changed = self.model_copy(update={"measures": measures})
+        return GatePolicy.model_validate(changed.model_dump())
+
+    def _primary_guarded(self, why: str) -> dict[str, MeasurePolicy]:
         measures = dict(self.measures)
         for name in self.named("primary"):
             if measures[name].margin is None:
                 raise ConfigError(
-                    f"Only the corpus changed, so {name!r} must not get worse; the policy doesn't "
-                    "say by how much it may.",
+                    f"{why}, so {name!r} must not get worse; the policy doesn't say by how much it "
+                    "may.",
                     next_step=f"Give measures.{name} a margin in configs/gate.yaml.",
                 )
             changes = {"role": "guardrail", "min_effect": 0.0, "effect": None}
             measures[name] = measures[name].model_copy(update=changes)
-        changed = self.model_copy(update={"mode": "refresh", "measures": measures})
-        return GatePolicy.model_validate(changed.model_dump())
+        return measures
 
 
 def load_policy(path: Path) -> GatePolicy:

@@ -22,11 +22,13 @@ from tasks.report.cases import sorting_measure, tallies, view_cases
 from tasks.report.evidence import Evidence, Logs, evidence
 from tasks.report.failures import failures
 from tasks.report.groups import anchors, group_cases
+from tasks.report.latency import latency_rows
 from tasks.report.means import means
 from tasks.report.slices import slices
 
 if TYPE_CHECKING:
     from tasks.evaluate.log import EvalLog
+    from tasks.serve.latency import LatencyReport
 
 SHOWN_DOCUMENTS = 200
 """Names of changed documents on the page, each kind."""
@@ -76,6 +78,7 @@ def decision_page(
     retrieval: Sequence[RetrievalTest] | None = None,
     index: IndexChange | None = None,
     corpus_diff: CorpusChange | None = None,
+    latency: "LatencyReport | None" = None,
 ) -> str:
     """Render a decision.
 
@@ -88,6 +91,7 @@ def decision_page(
         retrieval: old and new index with the same questions, after a re-index.
         index: documents that were added, changed and removed, and what embedding them took.
         corpus_diff: the documents alone, where there is no index to speak of.
+        latency: what a probe of both sides found.
 
     Returns:
         HTML that needs no other file and loads nothing.
@@ -100,6 +104,8 @@ def decision_page(
         **_cases(decision, shown),
         "logs": shown.logs,
         **_effort(shown.logs),
+        "probe": latency,
+        "probe_rows": latency_rows(latency) if latency else (),
         "failures": failures(shown),
         "retrieval": retrieval,
         "index": index,

@@ -16,9 +16,11 @@ from tasks.report import effort, numbers, words
 from tasks.report.cases import CaseView, Side, sorting_measure, view_cases
 from tasks.report.evidence import Evidence, Logs, evidence
 from tasks.report.findings import STATUSES, Finding, Status, findings
+from tasks.report.latency import latency_rows
 
 if TYPE_CHECKING:
     from tasks.evaluate.log import EvalLog
+    from tasks.serve.latency import LatencyReport
 
 SHOWN_CASES = 5
 """Wins and losses that are named; the page has all."""
@@ -58,6 +60,7 @@ def decision_markdown(
     *,
     attribution: Sequence[PartEffect] = (),
     page: str | None = None,
+    latency: "LatencyReport | None" = None,
 ) -> str:
     """Summarise a decision.
 
@@ -67,6 +70,7 @@ def decision_markdown(
         challenger: the same of the challenger.
         attribution: what each of several changes does by itself.
         page: where the full HTML page is, for people to open.
+        latency: what a probe of both sides found.
     """
     shown = evidence(champion, challenger)
     currency = shown.logs.new.manifest.currency if shown.logs else ""
@@ -81,6 +85,7 @@ def decision_markdown(
         _slices(decision),
         _cases(decision, shown),
         _effort(shown.logs),
+        _latency(latency),
     ]
     if page:
         parts.append(f"Full report: {escape(page)}")
@@ -89,6 +94,27 @@ def decision_markdown(
         f"seed {decision.seed}"
     )
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _latency(found: "LatencyReport | None") -> str:
+    if found is None:
+        return ""
+    how = (
+        f"Poisson arrivals of both sides together, prefix cache {found.prefix_cache}; in brackets "
+        f"{found.confidence:.0%} intervals."
+    )
+    lines = [
+        f"## Latency at {found.rate:g} requests a second",
+        "",
+        how,
+        "",
+        "| | | 50 % | 95 % | 99 % | Requests | Failed |",
+        "|---|---|--:|--:|--:|--:|--:|",
+    ]
+    for row in latency_rows(found):
+        cells = [row.what, escape(row.side), *row.quantiles, str(row.n), str(row.failures)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _code(digest: str) -> str:
@@ -267,6 +293,7 @@ def _said(side: Side, view: CaseView) -> str:
 def _effort(logs: Logs | None) -> str:
     if logs is None:
         return ""
+    both = [row for log in (logs.old, logs.new) if log for row in log.manifest.costs.values()]
     currency = logs.new.manifest.currency
     lines = ["## Time, cost and failures", "", "| | Spent | Median latency | Failures |"]
     lines.append("|---|--:|--:|--:|")
@@ -279,4 +306,6 @@ def _effort(logs: Logs | None) -> str:
                 f" | {numbers.duration(time.p50) if time else numbers.UNKNOWN}"
                 f" | {numbers.count(len(log.failures))} |"
             )
+    taken = numbers.money(effort.total(both), currency)
+    lines += ["", f"Both evaluations together: {taken}; what was cached was paid for before."]
     return "\n".join(lines)

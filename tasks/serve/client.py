@@ -13,11 +13,12 @@ from tasks.config import Price, Sampling
 from tasks.errors import RatchetError, WrongModel
 from tasks.serve.budget import Budget
 from tasks.serve.cache import CallCache
-from tasks.serve.endpoint import Endpoint, EndpointTotals
+from tasks.serve.endpoint import Endpoint, EndpointTotals, preferred, prefix_key
 from tasks.serve.governor import BACKLOG, Governor, gauges
 from tasks.serve.label import calling, current_label
-from tasks.serve.meter import CallRecord, Meter
+from tasks.serve.meter import CallRecord, Meter, call_cost
 from tasks.serve.stream import Stream
+from tasks.serve.streamed import Streamed, stream_once
 from tasks.serve.transport import (
     RECORD,
     UNCACHED,
@@ -112,6 +113,8 @@ class ModelClient:
         self._url = self.urls[0]
         self._key = api_key
         self._budget = budget
+        self._timeout_s = timeout_s
+        self._socket = socket
         auto = in_flight == "auto"
         batch = _batch_size(version)
         most = in_flight if in_flight != "auto" else in_flight_cap
@@ -221,6 +224,59 @@ class ModelClient:
             cache_hit=record.cache_hit,
             refused=bool(refusal),
         )
+
+    async def time_stream(self, messages: Sequence[Message], *, purpose: str) -> Streamed:
+        """Ask once, at once, and time the answer's tokens.
+
+        No limit holds it back, no cache answers it and nothing is tried again: what is measured is
+        what a user would wait for. It is counted and paid like every other call.
+
+        Args:
+            messages: the conversation.
+            purpose: what the call is counted under.
+
+        Raises:
+            BudgetSpent: it can't be paid for.
+        """
+        if self._budget is not None:
+            self._budget.check(purpose)
+        drawn = self.version.sampling
+        body = {
+            "model": self.model_name,
+            "messages": list(messages),
+            "temperature": drawn.temperature,
+            "top_p": drawn.top_p,
+            "max_tokens": drawn.max_tokens,
+            "seed": drawn.seed,
+        }
+        present = self.stream.present or self.stream.endpoints
+        endpoint = preferred(prefix_key(None, str(messages)), present)
+        with endpoint.share.request() as share:
+            said = await stream_once(
+                f"{endpoint.url}/chat/completions",
+                body,
+                headers={"authorization": f"Bearer {self._key}"} if self._key else {},
+                timeout_s=self._timeout_s,
+                socket=self._socket,
+            )
+        cost = call_cost(self.price, said.usage, share())
+        self.meter.add(
+            CallRecord(
+                purpose=purpose,
+                model=self.model_name,
+                attempts=1,
+                input_tokens=said.usage.input_tokens,
+                cached_tokens=said.usage.cached_tokens,
+                output_tokens=said.usage.output_tokens,
+                latency_s=None if said.error else said.total_s,
+                cost=cost,
+                cache_hit=False,
+                error=said.error,
+            )
+        )
+        if self._budget is not None:
+            self._budget.add(cost)
+        return said
 
     async def embed(self, texts: Sequence[str], *, purpose: str) -> list[list[float]]:
         """One vector a text, in their order, in one request.

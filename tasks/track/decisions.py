@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasks.digest import SHORT, Digest
 from tasks.gate.decision import GateDecision, load_decision
+from tasks.serve.latency import LATENCY_FILE, LatencyReport, SideLatency, read_latency
 from tasks.track.connection import connected
 from tasks.track.experiment import ensure_experiment
 from tasks.track.receipts import read_receipt, waiting, write_receipt
@@ -22,6 +23,7 @@ def log_decision(
     experiment: str,
     report: str | None = None,
     directory: Path | None = None,
+    latency: LatencyReport | None = None,
 ) -> tuple[str, ...]:
     """Mark the runs of both releases with what the gate said; again is the same as once.
 
@@ -30,6 +32,7 @@ def log_decision(
         tracking_uri: URL of the MLflow server.
         experiment: the experiment in which the evaluations are.
         report: the decision's HTML page, stored with the challenger's run.
+        latency: what a probe of both sides found; its quantiles become metrics of each run.
         directory: where the decision is stored; gets a receipt once the challenger's run shows it.
 
     Returns:
@@ -50,6 +53,8 @@ def log_decision(
             run_id = None if evaluation is None else find_run(client, experiment_id, evaluation)
             if run_id is not None:
                 _mark(client, run_id, decision, role=role)
+                if latency is not None and role in latency.sides:
+                    _log_latency(client, run_id, latency.sides[role])
                 marked.append(run_id)
                 if role == "challenger":
                     _attach(client, run_id, decision, report)
@@ -72,12 +77,14 @@ def log_pending_decisions(room: Path, *, tracking_uri: str, experiment: str) -> 
     logged = []
     for directory in waiting(room, "decision.json", tracking_uri=tracking_uri):
         page = directory / "report.html"
+        probed = directory / LATENCY_FILE
         log_decision(
             load_decision(directory),
             tracking_uri=tracking_uri,
             experiment=experiment,
             report=page.read_text(encoding="utf-8") if page.is_file() else None,
             directory=directory,
+            latency=read_latency(probed) if probed.is_file() else None,
         )
         if read_receipt(directory, tracking_uri=tracking_uri) is not None:
             logged.append(directory.name)
@@ -96,6 +103,21 @@ def _mark(client: "MlflowClient", run_id: str, decision: GateDecision, *, role: 
         f"decision.{decision.digest[:SHORT]}": f"{decision.verdict} as {role}",
     }
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def _log_latency(client: "MlflowClient", run_id: str, side: SideLatency) -> None:
+    """Quantiles as metrics like `latency.first_token_s.p95`."""
+    import time
+
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    found = {
+        f"latency.{name}.p{row.q * 100:g}": row.value
+        for name in ("first_token_s", "per_token_s", "total_s")
+        for row in getattr(side, name)
+    }
+    client.log_batch(run_id, metrics=[Metric(name, value, now, 0) for name, value in found.items()])
 
 
 def _attach(

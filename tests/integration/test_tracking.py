@@ -14,6 +14,7 @@ from tasks.gate.decide import decide
 from tasks.gate.decision import save_decision
 from tasks.gate.policy import GatePolicy, MeasurePolicy
 from tasks.gate.scores import from_log
+from tasks.serve.latency import LATENCY_FILE, LatencyReport, SideLatency, quantiles
 from tasks.track.connection import connected
 from tasks.track.decisions import log_decision, log_pending_decisions
 from tasks.track.prompts import ensure_prompt, register_prompt
@@ -260,8 +261,32 @@ def test_a_decision_whose_runs_are_not_logged_waits(recorded, decision, mlflow_s
     ready = room / made.digest
     ready.mkdir()
     (ready / "decision.json").write_bytes(made.to_bytes())
+    side = SideLatency(
+        requests=3,
+        failures=0,
+        input_tokens=0,
+        cached_tokens=0,
+        first_token_s=quantiles([0.25, 0.5, 0.75]),
+        per_token_s=(),
+        total_s=(),
+    )
+    probed = LatencyReport(
+        rate=1.0,
+        seed=0,
+        prefix_cache="as_is",
+        confidence=0.95,
+        prompts=3,
+        late_s=0.0,
+        sides={"challenger": side},
+    )
+    (ready / LATENCY_FILE).write_text(probed.model_dump_json())
     assert log_pending_decisions(room, **arguments) == (made.digest,)
     assert log_pending_decisions(room, **arguments) == ()
+    with connected(mlflow_server.url) as client:
+        champion, challenger = (client.get_run(run_id).data for run_id in recorded.run_ids)
+    assert challenger.metrics["latency.first_token_s.p50"] == 0.5
+    assert challenger.metrics["latency.first_token_s.p99"] == 0.75
+    assert "latency.first_token_s.p50" not in champion.metrics
 
 
 def test_a_deleted_experiment_gives_a_clear_error(mlflow_server, tmp_path):

@@ -49,7 +49,7 @@ def test_the_commands_are_those_that_the_product_promises():
     releases = {"ask", "releases", "show", "diff", "history"}
     releases |= {f"index {name}" for name in ("show", "diff", "search", "stats", "push", "pull")}
     releases |= {"promote", "rollback", "anchor", "verify", "gc", "registry sync"}
-    servers = {"up", "down", "status", "doctor"}
+    servers = {"up", "down", "status", "doctor", "serve probe", "serve bench"}
     stages = {"stage corpus", "stage index", "stage evaluate", "stage decide"}
     assert names == runs | gate | people | releases | servers | stages
 

@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from flows import show
-from flows.show import prefect_progress, terminal_progress
+from flows.show import Stages, prefect_progress, terminal_progress
 
 
 def test_without_a_terminal_each_stage_is_a_line_when_it_begins_and_when_it_ends(capsys):
@@ -64,6 +64,41 @@ def test_a_block_that_fails_takes_its_bars_along(monkeypatch):
 def test_where_nothing_of_known_length_was_done_prefect_is_not_asked():
     with prefect_progress("nothing") as progress:
         progress("fetching", 0, 0)
+
+
+def test_the_artifact_says_what_the_terminal_says_of_all_stages_and_how_long_it_will_take():
+    stages = Stages()
+    assert stages.summary(now=0.0) is None
+    stages.told("fetching the model", 0, 0, now=0.0)
+    assert stages.summary(now=0.0) is None
+    stages.told("answer", 0, 10, now=0.0)
+    stages.told("judge", 0, 4, now=0.0)
+    assert stages.summary(now=1.0) == (0.0, "answer 0/10, judge 0/4")
+    stages.told("answer", 5, 10, now=10.0)
+    stages.told("judge", 2, 4, now=10.0)
+    stages.told(
+        "calls: 7 made, 2 cached, 1 failed, 0.7/s, 90 tokens/s, 4 in flight", 0, 0, now=10.0
+    )
+    calls = "calls: 7 made, 2 cached, 1 failed, 0.7/s, 90 tokens/s, 4 in flight"
+    said = f"answer 5/10, judge 2/4; {calls}; about 10.0 s left"
+    assert stages.summary(now=10.0) == (50.0, said)
+    stages.told("answer", 10, 10, now=20.0)
+    stages.told("judge", 4, 4, now=20.0)
+    summary = stages.summary(now=20.0)
+    assert summary is not None
+    assert summary[0] == 100.0
+    assert "left" not in summary[1]
+
+
+def test_the_calls_of_two_doors_do_not_hide_each_other():
+    stages = Stages()
+    stages.told("answer", 1, 2, now=0.0)
+    stages.told("calls answers: 3 made", 0, 0, now=1.0)
+    stages.told("calls judge: 1 made", 0, 0, now=1.0)
+    stages.told("calls answers: 4 made", 0, 0, now=2.0)
+    summary = stages.summary(now=2.0)
+    assert summary is not None
+    assert summary[1] == "answer 1/2; calls answers: 4 made; calls judge: 1 made"
 
 
 async def test_the_calls_of_a_door_are_told_while_they_are_made(monkeypatch):

@@ -18,6 +18,18 @@ def test_the_shipped_policy_can_decide_and_refresh() -> None:
     assert refresh.for_refresh() is refresh
 
 
+def test_another_serving_profile_has_to_cost_less_and_do_no_harm() -> None:
+    policy = load_policy(SHIPPED)
+    cheaper = policy.for_cheaper()
+    assert (cheaper.mode, cheaper.primary) == ("improve", "cost")
+    assert set(cheaper.named("guardrail")) == {*policy.named("guardrail"), "answer_correct"}
+    assert cheaper.measures["answer_correct"].margin == 0.05
+    assert cheaper.digest != policy.digest
+    assert cheaper.for_cheaper() is cheaper
+    without = GatePolicy.model_validate(policy.model_dump() | {"cheaper": None})
+    assert without.for_cheaper() is without
+
+
 def test_a_wrong_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "gate.yaml"
     path.write_text(
@@ -36,6 +48,8 @@ def test_a_wrong_line_is_named(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"must_pass": "f1"}, "must_pass has to name a binary measure"),
+        ({"cheaper": "absent"}, "cheaper has to name a positive measure"),
+        ({"cheaper": "f1"}, "cheaper has to name a positive measure"),
         ({"must_pass": "absent"}, "must_pass has to name a binary measure"),
         ({"mode": "refresh"}, "guardrails alone"),
         ({"alpha": 0.0}, "greater than 0"),

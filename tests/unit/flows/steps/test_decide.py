@@ -44,6 +44,26 @@ def test_only_a_pure_corpus_refresh_is_judged_by_doing_no_harm(workspace):
     assert policy_for(workspace, None, newer) == policy
 
 
+def test_weights_that_are_only_served_otherwise_have_to_cost_less(project, workspace):
+    path = project.root / "configs" / "gate.yaml"
+    cost = "  cost: {kind: positive, role: report, direction: lower}\n"
+    path.write_text(path.read_text() + cost + "cheaper: cost\n")
+    policy = load_policy(path)
+    live = make_release()
+    model = live.model.model_copy(update={"sha256": "a" * 64})
+    live = live.model_copy(update={"model": model})
+    faster = model.model_copy(update={"name": "faster", "server_flags": {"max-num-seqs": 64}})
+    profile = live.model_copy(update={"model": faster})
+    assert policy_for(workspace, live, profile) == policy.for_cheaper()
+    assert policy_for(workspace, live, profile).primary == "cost"
+    for other in (
+        {"sha256": "b" * 64},
+        {"sampling": model.sampling.model_copy(update={"seed": 9})},
+    ):
+        changed = live.model_copy(update={"model": faster.model_copy(update=other)})
+        assert policy_for(workspace, live, changed) == policy
+
+
 def test_a_wrong_policy_is_a_configuration_error(project, workspace):
     (project.root / "configs" / "gate.yaml").write_text("measures: {}\n")
     with pytest.raises(ConfigError, match=r"gate\.yaml"):

@@ -38,7 +38,11 @@ def test_a_quick_look_is_another_evaluation(workspace, release):
         ({"suite": "data/suites/none.jsonl"}, SuiteError, "no suite"),
         ({"judge": {"prompt": "poem"}}, ConfigError, r"no file '.*poem\.yaml'"),
         ({"judge": {"prompt": "answer"}}, ConfigError, "unknown {{ passages }}"),
-        ({"judge": {"model": "smollm2-135m-instruct"}}, ConfigError, "serves one model"),
+        (
+            {"measures": ["faithfulness"], "judge": {"model": "smollm2-135m-instruct"}},
+            ConfigError,
+            "serves one model",
+        ),
     ],
 )
 def test_a_wrong_setting_is_found_before_anything_is_spent(project, release, change, error, said):

@@ -22,6 +22,9 @@ async def test_the_record_of_a_server_has_its_version_and_no_secret(project, wor
             }
         },
     )
+    price = {"machine_hour": 1.0}
+    stub = {"format": "endpoint", "context_length": 512, "price": price}
+    project.edit("models", generators={"stub": stub})
     changed = open_workspace()
     version = model_version(
         "stub", GeneratorModel(format="endpoint", context_length=512, price=PRICE)
