@@ -141,7 +141,7 @@ class DaskShards(Closing):
     @cached_property
     def _runner(self) -> Any:
         try:
-            from prefect_dask import DaskTaskRunner
+            from prefect_dask.task_runners import DaskTaskRunner
         except ImportError as error:
             raise SetupError(
                 f"reindex.runner is 'dask', and Dask can't be imported: {error}.",
@@ -170,7 +170,8 @@ class DaskShards(Closing):
                 "cluster_kwargs": {
                     "n_workers": self._service.workers,
                     "threads_per_worker": 1,
-                    "dashboard_address": None,
+                    # Any free port: that of the default may be taken.
+                    "dashboard_address": "127.0.0.1:0",
                     # Mapped vectors count as memory of a worker, which Dask would end for them.
                     "memory_limit": 0,
                     "local_directory": self._stack.enter_context(TemporaryDirectory()),
