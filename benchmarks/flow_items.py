@@ -35,6 +35,7 @@ def main() -> bool:
         environment = os.environ | {
             "PREFECT_HOME": home,
             "PREFECT_LOGGING_LEVEL": "ERROR",
+            "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
             "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",

@@ -38,6 +38,7 @@ class Stream:
         self._asking: asyncio.Task[None] | None = None
         self._waiting: list[tuple[_Order, asyncio.Future[None]]] = []
         self._arrived = 0
+        self._admitting = False
 
     @property
     def waiting(self) -> int:
@@ -57,7 +58,9 @@ class Stream:
         order = (label.position, -label.depth, prompt, self._arrived)
         heapq.heappush(self._waiting, (order, turn))
         # Calls that become possible at the same time are put in order before the first one leaves.
-        asyncio.get_running_loop().call_soon(self._admit)
+        if not self._admitting:
+            self._admitting = True
+            asyncio.get_running_loop().call_soon(self._admit_arrived)
         try:
             await turn
         except asyncio.CancelledError:
@@ -84,6 +87,10 @@ class Stream:
 
     def _leave(self) -> None:
         self.in_flight -= 1
+        self._admit()
+
+    def _admit_arrived(self) -> None:
+        self._admitting = False
         self._admit()
 
     def _admit(self) -> None:
