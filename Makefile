@@ -4,6 +4,8 @@ RATCHET := .venv/bin/ratchet
 # Beside the environment, not in it: the lock stays what the product needs.
 PEERS := .ratchet/peers
 OPTIONAL := .ratchet/optional
+NPM_PEERS := .ratchet/peers-npm
+PROMPTFOO := promptfoo@0.121.20
 .DEFAULT_GOAL := help
 .PHONY: help setup up down demo test lint format unit optional bench clean
 
@@ -49,6 +51,10 @@ bench: setup $(if $(NAME),$(PEERS)/made) ## Measure against other packages (NAME
 
 $(PEERS)/made: requirements/bench.txt | setup
 	@.venv/bin/python -m pip install --quiet --no-deps --upgrade --target $(PEERS) -r $<
+	@if command -v npm >/dev/null; then \
+		npm install --prefix $(NPM_PEERS) --no-audit --no-fund --ignore-scripts $(PROMPTFOO) >/dev/null \
+			|| echo "promptfoo can't be installed here; benchmarks go on without it."; \
+	fi
 	@touch $@
 
 $(OPTIONAL)/made: requirements/deepeval.txt | setup

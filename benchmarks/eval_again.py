@@ -1,4 +1,4 @@
-"""P7: judge again after a tenth of the answers changed, beside ragas's cache, on a stub of vLLM."""
+"""P7: judge again after a tenth of the answers changed, beside two caches, on a stub of vLLM."""
 
 import sys
 import tempfile
@@ -15,6 +15,7 @@ from benchmarks.judging import (
     make_results,
     stub_server,
 )
+from benchmarks.judging_peers import judge_by_promptfoo, promptfoo_version
 from tasks.evaluate.measures.base import CaseResult
 from tasks.serve.cache import CallCache
 
@@ -38,9 +39,26 @@ def main() -> bool:
         judge_by_ragas(before, workers=64, cache=Path(directory) / "ragas")
         ragas_first = look()["requests"]
         judge_by_ragas(after, workers=64, cache=Path(directory) / "ragas")
-        ragas = look()["requests"]
-    for name, one, two in (("own", asked_first, own), ("ragas with its cache", ragas_first, ragas)):
-        rows.append({"who": name, "calls, first time": f"{one}", "calls, again": f"{two}"})
+        peers = {"ragas with its cache": {"first": ragas_first, "again": look()["requests"]}}
+        if promptfoo_version() is not None:
+            kept = Path(directory) / "promptfoo"
+            judge_by_promptfoo(before, workers=64, assertions=6, cache=kept)
+            promptfoo_first = look()["requests"]
+            judge_by_promptfoo(after, workers=64, assertions=6, cache=kept)
+            peers["promptfoo with its cache"] = {
+                "first": promptfoo_first,
+                "again": look()["requests"],
+            }
+        else:
+            print("promptfoo was not measured: it isn't installed here.")
+    for name, asked in {"own": {"first": asked_first, "again": own}, **peers}.items():
+        rows.append(
+            {
+                "who": name,
+                "calls, first time": f"{asked['first']}",
+                "calls, again": f"{asked['again']}",
+            }
+        )
     rows.append(
         {"who": "limit: calls that differ", "calls, first time": "", "calls, again": f"{limit}"}
     )
@@ -48,12 +66,13 @@ def main() -> bool:
         id="P7",
         work=f"{CASES} cases x 6 measures again after {CHANGED} answers changed",
         own={"first": asked_first, "again": own},
-        peers={"ragas with its cache": {"first": ragas_first, "again": ragas}},
+        peers=peers,
         limit={"calls that differ": limit},
         ratios={"calls / limit": own / limit},
         goal="exactly the calls that differ",
         met=own == limit,
-        versions=versions("ragas", "diskcache"),
+        versions=versions("ragas", "diskcache")
+        | ({"promptfoo": promptfoo} if (promptfoo := promptfoo_version()) else {}),
     )
     show(result, rows)
     save(result)

@@ -1,4 +1,4 @@
-"""P5: six measures on cases with five passages, beside ragas, on a stub of vLLM."""
+"""P5: six measures on cases with five passages, beside three packages, on a stub of vLLM."""
 
 import sys
 
@@ -15,6 +15,12 @@ from benchmarks.judging import (
     make_results,
     stub_server,
 )
+from benchmarks.judging_peers import (
+    has_deepeval,
+    judge_by_deepeval,
+    judge_by_promptfoo,
+    promptfoo_version,
+)
 from tasks.evaluate.measures.base import CaseResult
 from tasks.serve.journal import MadeCall
 
@@ -22,12 +28,9 @@ CASES = {"CPU": 6, "GPU": 48}
 """Few: the whole of P5 ends within three minutes, and ratios hardly depend on it."""
 WORKERS = 256
 OF_LIMIT, OF_DEFAULT, OF_TUNED = 0.95, 5.0, 2.0
-OWN, OWN_RAGAS, DEFAULT, TUNED = (
-    "own measures",
-    "ragas's measures, our engine",
-    "ragas",
-    "ragas, 256 workers",
-)
+OWN, OWN_RAGAS, DEFAULT = "own measures", "ragas's measures, our engine", "ragas"
+TUNED = ("ragas, 256 workers", "deepeval, 256 cases at once", "promptfoo, 64 x 6 at once")
+PEERS = (DEFAULT, TUNED[0], "deepeval", TUNED[1], "promptfoo", TUNED[2])
 
 
 def main() -> bool:
@@ -43,9 +46,21 @@ def main() -> bool:
         ratios |= {
             f"{machine}: limit / own": limit / own,
             f"{machine}: ragas / own": seconds[f"{DEFAULT} ({machine})"] / own,
-            f"{machine}: ragas with 256 workers / own": seconds[f"{TUNED} ({machine})"] / own,
+            f"{machine}: best tuned peer / own": min(
+                seconds[who] for name in TUNED if (who := f"{name} ({machine})") in seconds
+            )
+            / own,
         }
-    needed = (("limit / own", OF_LIMIT), ("ragas / own", OF_DEFAULT), ("workers / own", OF_TUNED))
+        ratios |= {
+            f"{machine}: {name} / own": seconds[who] / own
+            for name in PEERS[1:]
+            if (who := f"{name} ({machine})") in seconds
+        }
+    needed = (
+        ("limit / own", OF_LIMIT),
+        (f": {DEFAULT} / own", OF_DEFAULT),
+        ("best tuned peer / own", OF_TUNED),
+    )
     result = Result(
         id="P5",
         work=f"6 measures x {PASSAGES} passages on a stub of vLLM, "
@@ -66,11 +81,15 @@ def main() -> bool:
             for end, least in needed
             if name.endswith(end)
         ),
-        versions=versions("ragas", "langchain-openai", "openai", "aiohttp"),
+        versions=versions("ragas", "deepeval", "langchain-openai", "openai", "aiohttp")
+        | ({"promptfoo": promptfoo} if (promptfoo := promptfoo_version()) else {}),
     )
     show(result, rows)
     for name, value in ratios.items():
         print(f"{name}: {value:.2f}")
+    for peer, missing in (("deepeval", not has_deepeval()), ("promptfoo", promptfoo is None)):
+        if missing:
+            print(f"{peer} was not measured: it isn't installed here.")
     save(result)
     return result.met
 
@@ -89,16 +108,21 @@ def _measure(
         # Libraries are imported and connections made before anything is timed.
         judge_by_ragas(results[:1], workers=16)
         judge_ourselves(results[:1], BY_RAGAS, None)
-        for name in (OWN, OWN_RAGAS, DEFAULT, TUNED):
-            look(forget=True)
+        if has_deepeval():
+            judge_by_deepeval(results[:1], workers=20)
+        for name in (OWN, OWN_RAGAS, *PEERS):
             who = f"{name} ({machine})"
+            if (name.startswith("deepeval") and not has_deepeval()) or (
+                name.startswith("promptfoo") and promptfoo_version() is None
+            ):
+                continue
+            look(forget=True)
             if name == OWN:
                 seconds[who], own_calls, lost[who] = judge_ourselves(results, NATIVE, None)
             elif name == OWN_RAGAS:
                 seconds[who], _, lost[who] = judge_ourselves(results, BY_RAGAS, None)
             else:
-                workers = WORKERS if name == TUNED else 16
-                seconds[who], lost[who] = judge_by_ragas(results, workers=workers)
+                seconds[who], lost[who] = _by_peer(name, results)
             said = look()
             rows.append(
                 {
@@ -113,6 +137,19 @@ def _measure(
                 }
             )
     return seconds[f"{OWN} ({machine})"], least_seconds(own_calls, speed)
+
+
+def _by_peer(name: str, results: list[CaseResult]) -> tuple[float, int]:
+    tuned = name in TUNED
+    if name.startswith("ragas"):
+        return judge_by_ragas(results, workers=WORKERS if tuned else 16)
+    if name.startswith("deepeval"):
+        judged = judge_by_deepeval(results, workers=WORKERS if tuned else 20)
+    else:
+        judged = judge_by_promptfoo(
+            results, workers=64 if tuned else None, assertions=6 if tuned else None
+        )
+    return judged.seconds, judged.lost
 
 
 if __name__ == "__main__":

@@ -36,9 +36,11 @@ def main() -> bool:
         environment = os.environ | {
             "PREFECT_HOME": home,
             "PREFECT_LOGGING_LEVEL": "ERROR",
+            "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
             "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
         }
         environment.pop("PREFECT_API_URL", None)
         out = Path(home) / "seconds.json"

@@ -22,6 +22,7 @@ from tasks.config import GeneratorModel, Judge, Price
 from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import CaseResult, MeasureContext
 from tasks.evaluate.measures.rubric import RUBRIC_VARIABLES
+from tasks.evaluate.run import CASES_A_PASS
 from tasks.evaluate.suite import Case, Span
 from tasks.index.search import Retrieved
 from tasks.serve.cache import CallCache
@@ -165,7 +166,8 @@ def judge_ourselves(
                     rows = await together([measure(n).score([result], context) for n in names])
                 return sum(hasattr(row, "error_type") for (row,) in rows)
 
-            return sum(await together([one(place, each) for place, each in enumerate(results)]))
+            cases = [one(place, each) for place, each in enumerate(results)]
+            return sum(await together(cases, each_pass=CASES_A_PASS))
 
     began = time.perf_counter()
     failures = asyncio.run(work())

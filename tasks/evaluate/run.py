@@ -35,6 +35,9 @@ from tasks.serve.meter import Meter
 from tasks.serve.together import together
 from tasks.serve.version import ModelVersion
 
+CASES_A_PASS = 32
+"""Cases whose prompts are made before the loop sends what is ready; all at once keep the server
+waiting for a millisecond a call."""
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
 
@@ -255,7 +258,8 @@ class _Run:
         if self.judges and self.judged_cases:
             self.progress("judge", 0, len(self.judged_cases))
         judged = await together(
-            [self._case(position, tuple(found[position])) for position in range(len(cases))]
+            [self._case(position, tuple(found[position])) for position in range(len(cases))],
+            each_pass=CASES_A_PASS,
         )
         results = [result for result, _ in judged]
         others = await together([self._measure(each, results) for each in self.others])

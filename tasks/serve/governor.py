@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 
 GROWTH = 1.5
+DOUBLE = 2.0
+"""Growth while the server lets no call wait: it says so itself, and a ramp leaves it idle."""
 GAIN = 1.05
 """More calls in flight must finish so much more work a second to have been worth it."""
 HELD_WINDOWS = 8
@@ -79,7 +81,8 @@ class Governor:
             self._full = True
             self._set(self._peak + backlog)
         elif not self._over:
-            self._set(self.limit + backlog if self._full else self.limit * GROWTH + 1)
+            faster = GROWTH if waiting else DOUBLE
+            self._set(self.limit + backlog if self._full else self.limit * faster + 1)
 
     def finished(self, work: float, *, now: float, wanted: bool) -> None:
         """A call was answered.

@@ -51,6 +51,7 @@ class Stream:
         self._silent: set[Endpoint] = set()
         self._arrived = 0
         self._ended = False
+        self._admitting = False
 
     @property
     def waiting(self) -> int:
@@ -87,7 +88,9 @@ class Stream:
         order = (label.position or 0, -label.depth, prompt, self._arrived)
         self._queue(_Waiting(order, turn, prefix_key(label.position, prompt), avoided))
         # Calls that become possible at the same time are put in order before the first one leaves.
-        asyncio.get_running_loop().call_soon(self._admit)
+        if not self._admitting:
+            self._admitting = True
+            asyncio.get_running_loop().call_soon(self._admit_arrived)
         try:
             endpoint = await turn
         except asyncio.CancelledError:
@@ -144,6 +147,10 @@ class Stream:
 
     def _leave(self, endpoint: Endpoint) -> None:
         endpoint.in_flight -= 1
+        self._admit()
+
+    def _admit_arrived(self) -> None:
+        self._admitting = False
         self._admit()
 
     def _admit(self) -> None:

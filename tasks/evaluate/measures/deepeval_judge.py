@@ -25,7 +25,7 @@ from tasks.evaluate.measures.base import (
     NotScored,
     answerable_cases,
 )
-from tasks.evaluate.measures.schema import closed_schema
+from tasks.evaluate.measures.schema import form_schema
 from tasks.serve.label import calling, current_label
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _model_class() -> type[Any]:
                     self.client,
                     [{"role": "user", "content": prompt}],
                     schema,
-                    schema=closed_schema(schema.model_json_schema()),
+                    schema=form_schema(schema),
                     sampling=self.sampling,
                     what=f"a {schema.__name__}",
                 )

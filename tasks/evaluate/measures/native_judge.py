@@ -23,7 +23,7 @@ from tasks.evaluate.measures.base import (
     answerable_cases,
     said,
 )
-from tasks.evaluate.measures.schema import closed_schema
+from tasks.evaluate.measures.schema import form_schema
 
 if TYPE_CHECKING:
     from tasks.evaluate.suite import Case
@@ -65,7 +65,7 @@ class NativeMeasure(CaseMeasure):
             client,
             [{"role": "user", "content": shared_start(result) + self.ask(result)}],
             self.form,
-            schema=_schema(self.form, self.items(result)),
+            schema=form_schema(self.form, self.items(result)),
             sampling=sampling,
             what=f"a {self.form.__name__}",
         )
@@ -98,14 +98,3 @@ def average_precision(verdicts: Sequence[Verdict]) -> float:
     if not hits:
         return 0.0
     return sum((number + 1) / (place + 1) for number, place in enumerate(hits)) / len(hits)
-
-
-def _schema(form: type[BaseModel], items: int | None) -> dict[str, Any]:
-    schema = form.model_json_schema()
-    if items is None:
-        return closed_schema(schema)
-    closed = closed_schema(schema, items=items)
-    for part in closed["properties"].values():
-        if part.get("type") == "array":
-            part["minItems"] = items
-    return closed

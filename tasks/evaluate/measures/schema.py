@@ -1,9 +1,33 @@
 """JSON schema of a response model -> one that a small model can't run away from."""
 
+from functools import lru_cache
 from typing import Any
+
+from pydantic import BaseModel
 
 MOST_ITEMS = 8
 MOST_CHARACTERS = 240
+
+
+@lru_cache(maxsize=256)
+def form_schema(form: type[BaseModel], items: int | None = None) -> dict[str, Any]:
+    """The bounded JSON schema of an answer's form; the same object each time, not to be changed.
+
+    pydantic takes milliseconds to write one, and every call of a case has one: made again for each,
+    they keep the server waiting for its first call.
+
+    Args:
+        form: the answer.
+        items: entries that each of its lists must have; None: 1 to `MOST_ITEMS`.
+    """
+    schema = form.model_json_schema()
+    if items is None:
+        return closed_schema(schema)
+    closed = closed_schema(schema, items=items)
+    for part in closed["properties"].values():
+        if part.get("type") == "array":
+            part["minItems"] = items
+    return closed
 
 
 def closed_schema(

@@ -58,6 +58,13 @@ def test_what_the_server_says_decides():
     assert 10 < governor.limit <= 15
 
 
+def test_a_server_that_lets_nothing_wait_gets_twice_as_many():
+    governor = Governor(limit=16, cap=512)
+    for sent in (16, 33, 67):
+        assert governor.limit == sent
+        governor.told(sent, 0, sent=sent, wanted=True)
+
+
 def test_a_count_from_before_the_calls_came_is_no_reason_for_more_of_them():
     governor = Governor(limit=32, cap=256)
     for _ in range(50):

@@ -12,7 +12,7 @@ from tasks.config import GeneratorModel, Judge, Price
 from tasks.errors import TooManyFailures
 from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import CaseResult, MeasureContext, Score, ScoringFailure
-from tasks.evaluate.measures.schema import closed_schema
+from tasks.evaluate.measures.schema import closed_schema, form_schema
 from tasks.serve.client import ModelClient
 from tasks.serve.transport import Backoff
 from tasks.serve.version import model_version
@@ -214,6 +214,16 @@ async def test_the_passages_are_judged_also_when_the_answer_failed(context: Meas
     assert isinstance(row, Score)
     [row] = await measure("faithfulness").score([failed], context)
     assert row == ScoringFailure("c1", "faithfulness", "CallFailed", "no answer within 1 s", None)
+
+
+def test_the_schema_of_a_form_is_written_once_for_each_number_of_entries() -> None:
+    from ragas.metrics.collections.faithfulness.util import NLIStatementOutput
+
+    whole, three = form_schema(NLIStatementOutput), form_schema(NLIStatementOutput, 3)
+    assert whole == closed_schema(NLIStatementOutput.model_json_schema())
+    assert form_schema(NLIStatementOutput) is whole
+    (entries,) = (part for part in three["properties"].values() if part["type"] == "array")
+    assert (entries["minItems"], entries["maxItems"]) == (3, 3)
 
 
 def test_a_closed_schema_bounds_lists_texts_and_verdicts() -> None:
