@@ -77,6 +77,7 @@ def build_index(
     progress: Callable[[int, int], None] | None = None,
     announce: Callable[[EmbeddingPlan], None] | None = None,
     free: Callable[[Path], int] = free_bytes,
+    clock: Callable[[], float] = time.monotonic,
 ) -> BuildReport:
     """Build the index of a corpus, or find that it exists.
 
@@ -96,8 +97,9 @@ def build_index(
         index: how vectors are searched; None: the default.
         compaction: when segments are merged; None: the default.
         progress: called with (done, total) texts while embedding.
-        announce: called before anything is embedded, and after the first batch.
+        announce: called with what is to be embedded and how long that takes, before it starts.
         free: bytes that can be written below a directory.
+        clock: seconds, by which embedding is timed.
 
     Raises:
         CorpusError: the snapshot has no documents, or no text in them.
@@ -157,7 +159,15 @@ def build_index(
         check_room(room, needed, free)
         plan = EmbeddingPlan(len(rows), len(np.unique(keys)) - len(rows), other_model)
         fill_cache(
-            rows, table, keys, cache, embedder, plan=plan, progress=progress, announce=announce
+            rows,
+            table,
+            keys,
+            cache,
+            embedder,
+            plan=plan,
+            progress=progress,
+            announce=announce,
+            clock=clock,
         )
         uses = [part.share(partial) for part in shared]
         if len(table):
