@@ -14,6 +14,7 @@ import pytest
 from tasks.config import Chunking, IndexSettings
 from tasks.corpus.digests import CorpusDiff
 from tasks.corpus.document import Document
+from tasks.corpus.documents import document_tables
 from tasks.corpus.snapshot import Snapshot
 from tasks.corpus.stored import store_documents
 from tasks.digest import digest
@@ -155,7 +156,7 @@ def test_a_document_that_was_changed_on_the_disk_never_becomes_a_version(tmp_pat
     forged = [replace(wanted.documents[0], text="Forged."), *wanted.documents[1:]]
     digests = [item.digest for item in wanted.documents]
     stored = store_documents(
-        tmp_path / "corpus", wanted.digest, zip(forged, digests, strict=True), ()
+        tmp_path / "corpus", wanted.digest, document_tables(zip(forged, digests, strict=True)), ()
     )
     room = tmp_path / "room"
     with pytest.raises(CorruptArtifact, match="'doc0'") as raised:
