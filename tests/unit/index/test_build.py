@@ -237,6 +237,26 @@ def test_a_damaged_file_of_the_previous_version_is_noticed_when_it_is_read(tmp_p
     assert str(segments(tmp_path)[0]) in raised.value.next_step
 
 
+def test_deleting_rows_reads_no_texts_of_a_segment_that_is_as_it_was(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    path = segments(tmp_path)[0] / "chunks.arrow"
+    path.chmod(0o644)
+    segment = open_version(first.directory).segments[0]
+    # Changing the mode changes the file's times: it is checked once more, and then not.
+    assert segment.rows_of(["doc3"]).sum() == 3
+    again = open_version(first.directory).segments[0]
+    again.rows_of(["doc3"])
+    assert not again._checked
+    flip(path)
+    # Within one tick of the file system's clock its times could be those of before.
+    os.utime(path, (1, 1))
+    with pytest.raises(CorruptArtifact, match=r"chunks\.arrow"):
+        open_version(first.directory).segments[0].rows_of(["doc3"])
+    path.unlink()
+    with pytest.raises(CorruptArtifact, match=r"chunks\.arrow"):
+        open_version(first.directory).segments[0].rows_of(["doc3"])
+
+
 def test_a_damaged_segment_that_was_deleted_is_built_anew_without_embedding(tmp_path: Path):
     first = build(tmp_path, corpus())
     flip(segments(tmp_path)[0] / "vectors.npy")
