@@ -1,13 +1,19 @@
 """P4: texts embedded a second, and nDCG@10 of what they find, by backend and number format.
 
-Beside sentence-transformers' own `encode` with its defaults. All take turns on blocks of the same
-texts, so that whatever else the machine does slows all of them. Its ONNX and OpenVINO backends
-need an optimum that collides with the environment (docs/decisions/0009), so they aren't here.
+Beside sentence-transformers' own `encode` with its defaults, and with its ONNX backend where that
+one's libraries are given (`benchmarks/sentence_transformers_onnx.py`). All take turns on blocks of
+the same texts, so that whatever else the machine does slows all of them.
 
 The sample holds every document that is judged relevant, filled up with others to TEXTS.
+
+    python -m benchmarks.embedding_speed DATA [LIBRARIES]
 """
 
+import sys
+import tempfile
 import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +21,9 @@ import numpy as np
 
 from benchmarks.beir import Beir, ndcg, nearest, read_beir
 from benchmarks.harness import Result, save, show, versions
+from benchmarks.sentence_transformers_onnx import OnnxPeer
 from tasks.config import EmbeddingModel, ModelsSettings, load_settings
-from tasks.index.embed import load_embedder
+from tasks.index.embed import Vectors, load_embedder
 from tasks.index.embed_torch import load_model
 from tasks.serve.weights import ensure_embedding
 from tasks.store import Home
@@ -25,6 +32,10 @@ NAME = "all-minilm-l6-v2"
 TEXTS, BLOCK = 600, 50
 GOAL, TOLERANCE = 3.0, 0.005
 DEFAULT = "sentence-transformers, defaults"
+ONNX = "sentence-transformers, ONNX"
+Encode = Callable[[Sequence[str]], tuple[Vectors, float]]
+"""Texts -> vectors, and the seconds that they took."""
+
 BACKENDS = (
     ("torch", "float32"),
     ("torch", "bfloat16"),
@@ -33,8 +44,18 @@ BACKENDS = (
 )
 
 
-def main(directory: Path) -> bool:
-    """Run it on a BEIR directory; whether the goal was met."""
+def main(directory: Path, libraries: Path | None = None) -> bool:
+    """Run it on a BEIR directory; whether the goal was met.
+
+    Args:
+        directory: the data.
+        libraries: those of sentence-transformers' ONNX backend; None: without it.
+    """
+    with ExitStack() as stack:
+        return _run(directory, libraries, stack)
+
+
+def _run(directory: Path, libraries: Path | None, stack: ExitStack) -> bool:
     data = _sample(read_beir(directory))
     model = load_settings(Path("configs/models.yaml"), ModelsSettings).local_embedding(NAME)
     room = Home.find().room("models")
@@ -47,16 +68,22 @@ def main(directory: Path) -> bool:
             model.model_dump() | {"backend": backend, "dtype": dtype}
         )
         encoders[f"{backend} {dtype}"] = load_embedder(NAME, changed, weights, room=room)
+    calls: dict[str, Encode] = {name: _timed(encoder) for name, encoder in encoders.items()}
+    if libraries is not None:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        calls[ONNX] = stack.enter_context(OnnxPeer(weights, libraries, scratch)).encode
     questions = list(data.questions.values())
-    asked = {name: np.asarray(encoder.encode(questions)) for name, encoder in encoders.items()}
+    asked = {name: encode(questions)[0] for name, encode in calls.items()}
     texts = list(data.texts.values())
-    seconds = dict.fromkeys(encoders, 0.0)
-    parts: dict[str, list[Any]] = {name: [] for name in encoders}
+    counter = encoders[f"{BACKENDS[0][0]} {BACKENDS[0][1]}"]
+    tokens = sum(min(counter.count_tokens(text), model.max_tokens) for text in texts)
+    seconds = dict.fromkeys(calls, 0.0)
+    parts: dict[str, list[Any]] = {name: [] for name in calls}
     for start in range(0, len(texts), BLOCK):
-        for name, encoder in encoders.items():
-            began = time.perf_counter()
-            parts[name].append(encoder.encode(texts[start : start + BLOCK]))
-            seconds[name] += time.perf_counter() - began
+        for name, encode in calls.items():
+            vectors, spent = encode(texts[start : start + BLOCK])
+            parts[name].append(vectors)
+            seconds[name] += spent
     quality = {
         name: ndcg(data, nearest(data, np.concatenate(found), asked[name], k=100))
         for name, found in parts.items()
@@ -65,18 +92,24 @@ def main(directory: Path) -> bool:
     ratios = {name: rate / rates[DEFAULT] for name, rate in rates.items()}
     good = [
         name
-        for name in encoders
-        if ratios[name] >= GOAL and quality[name] >= quality[DEFAULT] - TOLERANCE
+        for name in calls
+        if name not in (DEFAULT, ONNX)
+        and ratios[name] >= GOAL
+        and quality[name] >= quality[DEFAULT] - TOLERANCE
     ]
-    figures = {name: {"texts_s": rates[name], "nDCG@10": quality[name]} for name in encoders}
+    figures = {
+        name: {
+            "texts_s": rates[name],
+            "tokens_s": tokens / seconds[name],
+            "nDCG@10": quality[name],
+        }
+        for name in calls
+    }
     result = Result(
         id="P4",
         work=f"embed {len(texts):,} abstracts, {len(questions):,} questions, 256 tokens at most",
-        own={name: figure for name, figure in figures.items() if name != DEFAULT},
-        peers={
-            DEFAULT: figures[DEFAULT],
-            "sentence-transformers, ONNX or OpenVINO": "can't be installed beside datasets 5",
-        },
+        own={name: figure for name, figure in figures.items() if name not in (DEFAULT, ONNX)},
+        peers={name: figure for name, figure in figures.items() if name in (DEFAULT, ONNX)},
         limit={},
         ratios=ratios,
         goal=f"a backend {GOAL:.0f} x as fast as the default, nDCG@10 at most {TOLERANCE} lower",
@@ -89,14 +122,24 @@ def main(directory: Path) -> bool:
             {
                 "who": name,
                 "texts/s": f"{rates[name]:.1f}",
+                "tokens/s": f"{figures[name]['tokens_s']:,.0f}",
                 "x the default": f"{ratios[name]:.2f}",
                 "nDCG@10": f"{quality[name]:.4f}",
             }
-            for name in encoders
+            for name in calls
         ],
     )
     save(result)
     return result.met
+
+
+def _timed(encoder: Any) -> Encode:
+    def encode(texts: Sequence[str]) -> tuple[Vectors, float]:
+        began = time.perf_counter()
+        found = np.asarray(encoder.encode(texts))
+        return found, time.perf_counter() - began
+
+    return encode
 
 
 def _sample(data: Beir) -> Beir:
@@ -105,3 +148,7 @@ def _sample(data: Beir) -> Beir:
     drawn = np.random.default_rng(4).permutation(len(others))[: max(0, TEXTS - len(relevant))]
     kept = sorted(relevant) + [others[row] for row in drawn]
     return Beir({name: data.texts[name] for name in kept}, data.questions, data.relevance)
+
+
+if __name__ == "__main__":
+    sys.exit(0 if main(*map(Path, sys.argv[1:])) else 1)

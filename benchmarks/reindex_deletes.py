@@ -5,6 +5,7 @@ version, with its text, digests, tombstones and checks, on disk. Rebuild: the sa
 nothing, every vector taken from the cache, so that no model is timed. Peer: faiss on the same kind
 of index, which removes and adds rows in memory and writes the file; it stores no text and checks
 nothing. The limit is faiss adding the new rows and nothing else.
+Documents are made when they are asked for: neither reading a corpus nor a model is timed.
 
     python -m benchmarks.reindex_deletes [ROWS] [DIRECTORY]
 """

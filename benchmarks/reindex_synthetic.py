@@ -7,6 +7,7 @@ takes milliseconds here, and would hide it.
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -86,7 +87,7 @@ class SyntheticCorpus:
         """Those that aren't gone."""
         return int((self.numbers >= 0).sum())
 
-    @property
+    @cached_property
     def digests(self) -> DocumentDigests:
         """Each is the number itself, in as many characters as a digest has."""
         import pyarrow as pa

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tasks.corpus.document import Document
+from tasks.corpus.documents import document_tables
 from tasks.corpus.snapshot import snapshot_digest
 from tasks.corpus.stored import StoredSnapshot, store_documents
 
@@ -12,4 +13,6 @@ def store(documents: Iterable[Document], room: Path) -> StoredSnapshot:
     """Store documents, whose ids must be unique."""
     ordered = sorted(documents, key=lambda document: document.doc_id)
     digests = [document.digest for document in ordered]
-    return store_documents(room, snapshot_digest([digests]), zip(ordered, digests, strict=True), ())
+    return store_documents(
+        room, snapshot_digest([digests]), document_tables(zip(ordered, digests, strict=True)), ()
+    )

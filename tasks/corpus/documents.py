@@ -1,6 +1,8 @@
 """Documents <-> a Parquet file of them, read and written a batch at a time."""
 
-from collections.abc import Collection, Iterable, Iterator
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -13,14 +15,61 @@ from tasks.digest import Digest
 _BATCH = 2_000
 
 
-def write_documents(path: Path, documents: Iterable[tuple[Document, Digest]]) -> None:
-    """Write documents in the order given; no more than a batch of them is in memory."""
+def document_tables(documents: Iterable[tuple[Document, Digest]]) -> Iterator[Any]:
+    """Make `pyarrow.Table`s of documents and their digests, a batch at a time."""
+    rows = iter(documents)
+    while batch := list(islice(rows, _BATCH)):
+        yield _table(batch)
+
+
+def merged_tables(
+    path: Path, keep: Collection[Digest], new: Sequence[tuple[Document, Digest]]
+) -> Iterator[Any]:
+    """Make tables of some documents of a file and of new ones, all ordered by id.
+
+    What is kept is copied as Arrow has it: a document becomes an object only where it is new.
+
+    Args:
+        path: documents ordered by id.
+        keep: digests of those to keep.
+        new: ordered by id.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet
 
-    rows = iter(documents)
+    wanted = pa.array(keep, type=pa.string())
+    start = 0
+    with pyarrow.parquet.ParquetFile(path) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            last = table["doc_id"][-1].as_py()
+            end = bisect_right(new, last, lo=start, key=lambda pair: pair[0].doc_id)
+            kept = table.filter(pc.is_in(table["digest"], value_set=wanted))
+            if end > start:
+                kept = pa.concat_tables([kept, _table(new[start:end])]).sort_by("doc_id")
+            start = end
+            if kept.num_rows:
+                yield kept
+    yield from document_tables(new[start:])
+
+
+def write_documents(path: Path, tables: Iterable[Any]) -> Counter[str]:
+    """Write tables in the order given; no more than one of them is in memory.
+
+    Returns:
+        Documents by source.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet
+
+    sources: Counter[str] = Counter()
     with pyarrow.parquet.ParquetWriter(path, _schema(), compression="zstd") as writer:
-        while batch := list(islice(rows, _BATCH)):
-            writer.write_table(_table(batch))
+        for table in tables:
+            writer.write_table(table, row_group_size=_BATCH)
+            names = pc.map_lookup(table["metadata"], "source", "first")
+            sources.update(names.to_pylist())
+    return sources
 
 
 def read_documents(
@@ -88,7 +137,7 @@ def _schema() -> Any:
     )
 
 
-def _table(batch: list[tuple[Document, Digest]]) -> Any:
+def _table(batch: Sequence[tuple[Document, Digest]]) -> Any:
     import pyarrow as pa
 
     return pa.table(

@@ -1,19 +1,24 @@
 """A snapshot on disk: known by its manifest, its documents read when they are asked for."""
 
 import json
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from tasks.config import Settings
 from tasks.corpus.digests import DocumentDigests
 from tasks.corpus.document import Document, Problem
-from tasks.corpus.documents import read_documents, read_metadata, write_documents
+from tasks.corpus.documents import (
+    merged_tables,
+    read_documents,
+    read_metadata,
+    write_documents,
+)
 from tasks.corpus.snapshot import snapshot_digest
 from tasks.digest import Digest, file_digest
 from tasks.errors import CorpusError, CorruptArtifact
@@ -116,6 +121,23 @@ class StoredSnapshot:
         with self._explained():
             yield from read_metadata(self.directory / DOCUMENTS)
 
+    def merged(
+        self, keep: Collection[Digest], new: Sequence[tuple[Document, Digest]]
+    ) -> Iterator[Any]:
+        """Tables for `store_documents`: some of these documents, and new ones.
+
+        Args:
+            keep: digests of those to keep.
+            new: ordered by id, each with its digest.
+
+        Raises:
+            CorruptArtifact: the file of documents is missing or damaged.
+        """
+        # What was damaged here would get a new and valid digest there.
+        self.check()
+        with self._explained():
+            yield from merged_tables(self.directory / DOCUMENTS, keep, new)
+
     def check(self) -> None:
         """Check every byte of the documents.
 
@@ -166,7 +188,7 @@ def open_snapshot(directory: Path) -> StoredSnapshot:
 def store_documents(
     room: Path,
     name: Digest,
-    documents: Iterable[tuple[Document, Digest]],
+    tables: Iterable[Any],
     problems: Sequence[Problem],
 ) -> StoredSnapshot:
     """Store a snapshot as `room/<name>/`; documents that are there already aren't written again.
@@ -174,20 +196,14 @@ def store_documents(
     Args:
         room: directory of all snapshots.
         name: digest of the snapshot.
-        documents: ordered by id, each with its digest; not touched when the directory is there.
+        tables: of documents ordered by id, from `document_tables` or `merged_tables`; not touched
+            when the directory is there.
         problems: of this reading; they replace those of the one before.
     """
     directory = room / name
     if not directory.is_dir():
-        sources: Counter[str] = Counter()
-
-        def counted() -> Iterator[tuple[Document, Digest]]:
-            for document, digest in documents:
-                sources[document.metadata["source"]] += 1
-                yield document, digest
-
         with new_directory(directory) as partial:
-            write_documents(partial / DOCUMENTS, counted())
+            sources = write_documents(partial / DOCUMENTS, tables)
             manifest = SnapshotManifest(
                 digest=name,
                 n_documents=sources.total(),

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tasks.config import BeirSource, CorpusSettings, FolderSource, PythonSource, Source
 from tasks.corpus.beir import list_beir, read_beir
 from tasks.corpus.checks import CHECKS_VERSION, checked
 from tasks.corpus.docstrings import list_packages, read_docstrings
 from tasks.corpus.document import Document, Problem
+from tasks.corpus.documents import document_tables
 from tasks.corpus.duplicates import Duplicates
 from tasks.corpus.folder import list_files, read_file
 from tasks.corpus.parse import PARSER_VERSION
@@ -114,7 +116,7 @@ def update_corpus(
         kept, problems = _resolve(settings, units)
     ordered = [kept[doc_id][1] for doc_id in sorted(kept)]
     name = snapshot_digest([[found.digest for found in ordered]])
-    snapshot = store_documents(room, name, _documents(ordered, reader.documents, before), problems)
+    snapshot = store_documents(room, name, _tables(ordered, reader.documents, before), problems)
     save_reading(directory, listing=listing, snapshot=snapshot, units=units)
     return CorpusUpdate(snapshot, reader.opened, len(listed))
 
@@ -229,12 +231,11 @@ def _resolve(
     return kept, problems
 
 
-def _documents(
+def _tables(
     ordered: list[Found], fresh: dict[Digest, Document], before: StoredSnapshot | None
-) -> Iterator[tuple[Document, Digest]]:
+) -> Iterator[Any]:
     """Documents ordered by id: those that were read now, and the others from the last snapshot."""
-    old_ids = {found.doc_id for found in ordered if found.digest not in fresh}
-    old = before.read(old_ids) if before is not None else iter(())
-    for found in ordered:
-        document = fresh.get(found.digest)
-        yield (document if document is not None else next(old)), found.digest
+    new = [(fresh[found.digest], found.digest) for found in ordered if found.digest in fresh]
+    if before is None:
+        return document_tables(new)
+    return before.merged({item.digest for item in ordered if item.digest not in fresh}, new)

@@ -19,7 +19,7 @@ from tasks.evaluate.log import EvalLog
 from tasks.evaluate.measures.asking import ask_all, ask_judge, judge_of
 from tasks.evaluate.measures.base import CaseResult, MeasureContext, NotScored
 from tasks.evaluate.measures.rubric import NO_REFERENCE, NO_TEXT
-from tasks.evaluate.measures.schema import closed_schema
+from tasks.evaluate.measures.schema import form_schema
 from tasks.serve.label import calling
 from tasks.serve.version import ModelVersion
 
@@ -174,7 +174,7 @@ async def _choice(order: tuple[CaseResult, CaseResult], context: MeasureContext)
         client,
         [{"role": "user", "content": _user(order)}],
         Choice,
-        schema=closed_schema(Choice.model_json_schema()),
+        schema=form_schema(Choice),
         sampling=sampling,
         what="a choice of two answers",
     )

@@ -85,7 +85,7 @@ class Base:
         """
         found = []
         for segment, live in zip(self.stored.segments, self.stored.live, strict=True):
-            left = live & ~segment.chunks.rows_of(self.stale) if self.stale else live
+            left = live & ~segment.rows_of(self.stale) if self.stale else live
             if left.any():
                 found.append(KeptPart(segment, left))
         return found

@@ -20,7 +20,13 @@ from tasks.index.cache import EmbeddingCache
 from tasks.index.chunks import CHUNKS, ChunkTable, ChunkWriter
 from tasks.index.disk import check_room, explained_when_full, free_bytes, needed_bytes
 from tasks.index.embed import Embedder
-from tasks.index.fill import EmbeddingPlan, fill_cache, missing_rows
+from tasks.index.fill import (
+    EmbeddingPlan,
+    counted_from,
+    fill_cache,
+    missing_rows,
+    time_and_announce,
+)
 from tasks.index.shards import ShardRunner, embed_in_shards
 from tasks.index.version import (
     DOCUMENTS,
@@ -76,6 +82,7 @@ def build_index(
     progress: Callable[[int, int], None] | None = None,
     announce: Callable[[EmbeddingPlan], None] | None = None,
     free: Callable[[Path], int] = free_bytes,
+    clock: Callable[[], float] = time.monotonic,
 ) -> BuildReport:
     """Build the index of a corpus, or find that it exists.
 
@@ -97,8 +104,9 @@ def build_index(
         compaction: when segments are merged; None: the default.
         runner: where shards of the work are done; None: here, without cutting it.
         progress: called with (done, total) texts while embedding.
-        announce: called before anything is embedded, and after the first batch.
+        announce: called with what is to be embedded and how long that takes, before it starts.
         free: bytes that can be written below a directory.
+        clock: seconds, by which embedding is timed.
 
     Raises:
         CorpusError: the snapshot has no documents, or no text in them.
@@ -161,22 +169,28 @@ def build_index(
             needed += (scratch / CHUNKS).stat().st_size
         check_room(room, needed, free)
         plan = EmbeddingPlan(len(rows), len(np.unique(keys)) - len(rows), other_model)
+        left, tokens = rows, None
+        if announce is not None and len(rows):
+            left, tokens = time_and_announce(
+                rows, table, keys, cache, embedder, plan=plan, announce=announce, clock=clock
+            )
+        counted = counted_from(progress, len(rows) - len(left), len(rows))
         if runner is None:
             fill_cache(
-                rows, table, keys, cache, embedder, plan=plan, progress=progress, announce=announce
+                left, table, keys, cache, embedder, progress=counted, clock=clock, tokens=tokens
             )
         else:
             embed_in_shards(
-                rows,
+                left,
                 scratch / CHUNKS,
                 keys,
                 cache,
                 runner,
                 room=room,
                 embedder=embedder,
-                plan=plan,
-                progress=progress,
-                announce=announce,
+                progress=counted,
+                clock=clock,
+                tokens=tokens,
             )
         uses = [part.share(partial) for part in shared]
         uses += new_segments(

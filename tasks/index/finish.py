@@ -57,4 +57,6 @@ def finish_segment(
     publish(scratch, final)
     # It may have been there already, unused for long and about to be removed.
     os.utime(final)
-    return load_segment(room, manifest.digest)
+    segment = load_segment(room, manifest.digest)
+    segment.remember()
+    return segment

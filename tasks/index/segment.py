@@ -1,7 +1,7 @@
 """An immutable segment: some chunks, their vectors, and how they are searched."""
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from tasks.config import Settings
+from tasks.corpus.units import file_stamp
 from tasks.digest import Digest, digest, file_digest
 from tasks.errors import CorruptArtifact
 from tasks.index.chunks import BATCH, CHUNKS, ChunkTable
 from tasks.index.embed import Vectors
-from tasks.store import json_text, write_atomic
+from tasks.store import json_text, read_json, write_atomic, write_json
 
 if TYPE_CHECKING:
     from tasks.index.approximate import ApproximateSearch
@@ -30,6 +31,7 @@ SEGMENT_VERSION = 1
 MANIFEST = "manifest.json"
 VECTORS = "vectors.npy"
 FAISS = "index.faiss"
+_STAMP = ".stamp.json"
 
 SegmentKind = Literal["flat", "hnsw", "ivf", "ivfpq"]
 
@@ -135,6 +137,33 @@ class Segment:
             elif len(rows):
                 yield rows + start, batch.take(pa.array(rows))
             start += batch.num_rows
+
+    def rows_of(self, doc_ids: Sequence[str]) -> NDArray[np.bool_]:
+        """Shape (rows,): which rows are of one of these documents.
+
+        Who deletes a few rows needn't read all texts: a file that has the size, the times and the
+        inode that it had when it was last checked isn't checked again. Who searches or copies the
+        segment checks every byte.
+
+        Raises:
+            CorruptArtifact: the chunks are missing or have other bytes.
+        """
+        if CHUNKS not in self._checked and self._stamp() != read_json(self.directory / _STAMP):
+            self.remember()
+        return ChunkTable(self.directory / CHUNKS).rows_of(doc_ids)
+
+    def remember(self) -> None:
+        """Check the chunks, and keep when that was, for `rows_of`."""
+        stamp = self._stamp()
+        self.checked(CHUNKS)
+        write_json(self.directory / _STAMP, stamp)
+
+    def _stamp(self) -> str:
+        try:
+            status = (self.directory / CHUNKS).stat()
+        except OSError as error:
+            raise damaged(self.directory, f"{CHUNKS} can't be read: {error}") from error
+        return file_stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
     def checked(self, name: str) -> Path:
         """Path of a file whose bytes are those that were written.

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -15,7 +15,8 @@ from tasks.index.assemble import SegmentPart
 from tasks.index.cache import EmbeddingCache
 from tasks.index.chunks import ChunkTable, Keys, embedded_text
 from tasks.index.embed import Embedder
-from tasks.index.fill import EMBED_BATCH, EmbeddingPlan, embed_texts
+from tasks.index.fill import EMBED_BATCH, embed_texts
+from tasks.index.rate import RateMeter
 from tasks.index.segment import blocks
 from tasks.store import scratch_directory
 
@@ -155,19 +156,18 @@ def embed_in_shards(
     *,
     room: Path,
     embedder: Embedder,
-    plan: EmbeddingPlan,
     progress: Progress | None,
-    announce: Callable[[EmbeddingPlan], None] | None,
+    clock: Callable[[], float] = time.monotonic,
+    tokens: float | None = None,
 ) -> None:
-    """Have the texts of some rows embedded; without any, the runner isn't asked.
+    """`fill_cache` by a runner; without any rows, it isn't asked.
 
     Raises:
         Terminal: the runner left a text out.
     """
     if not len(rows):
         return
-    if announce is not None:
-        announce(plan)
+    meter = RateMeter(clock)
     with scratch_directory(room, "shards") as scratch:
         np.save(scratch / _ROWS, rows, allow_pickle=False)
         shards = [
@@ -182,7 +182,9 @@ def embed_in_shards(
             )
             for part in cut(len(rows), runner.shard_chunks)
         ]
-        runner.embed(shards, _with_estimate(plan, progress, announce))
+        runner.embed(shards, _measured(meter, progress))
+    if tokens is not None:
+        meter.remember(cache.directory, tokens)
     cache.refresh()
     missing = int((~cache.has(keys[rows])).sum())
     if missing:
@@ -194,22 +196,15 @@ def embed_in_shards(
         )
 
 
-def _with_estimate(
-    plan: EmbeddingPlan,
-    progress: Progress | None,
-    announce: Callable[[EmbeddingPlan], None] | None,
-) -> Progress:
-    """Progress that says once, at its first figure, how long the rest takes."""
-    began = time.monotonic()
-    told = False
+def _measured(meter: RateMeter, progress: Progress | None) -> Progress:
+    before = 0
 
     def report(done: int, total: int) -> None:
-        nonlocal told
+        nonlocal before
+        if done > before:
+            meter.saw(done - before)
+            before = done
         if progress is not None:
             progress(done, total)
-        if announce is not None and not told and 0 < done < total:
-            told = True
-            rest = (time.monotonic() - began) / done * (total - done)
-            announce(replace(plan, seconds=rest))
 
     return report

@@ -7,6 +7,7 @@ import pytest
 from tasks.config import BeirSource, CorpusSettings, FolderSource, PythonSource
 from tasks.corpus.digests import CorpusDiff, DocumentDigests, compare_digests
 from tasks.corpus.document import Document, Problem
+from tasks.corpus.documents import document_tables
 from tasks.corpus.stored import StoredSnapshot, open_snapshot, store_documents
 from tasks.corpus.update import update_corpus
 from tasks.errors import CorpusError, CorruptArtifact
@@ -51,7 +52,7 @@ def ids(snapshot: StoredSnapshot) -> list[str]:
 
 def store(snapshot: MemorySnapshot, room: Path) -> StoredSnapshot:
     documents = [(item, item.digest) for item in snapshot.documents]
-    return store_documents(room, snapshot.digest, documents, snapshot.problems)
+    return store_documents(room, snapshot.digest, document_tables(documents), snapshot.problems)
 
 
 def test_a_corpus_holds_the_documents_of_all_sources(tmp_path: Path):
@@ -166,7 +167,7 @@ def test_a_document_that_was_exchanged_is_noticed_though_the_file_is_whole(tmp_p
     snapshot = MemorySnapshot([document("a"), document("b")])
     expected = [item.digest for item in snapshot.documents]
     other = zip([document("a"), document("b", "Forged.")], expected, strict=True)
-    stored = store_documents(tmp_path, snapshot.digest, other, ())
+    stored = store_documents(tmp_path, snapshot.digest, document_tables(other), ())
     assert [item.doc_id for item in stored.read({"a"})] == ["a"]
     with pytest.raises(CorruptArtifact, match="the document 'b' has digest"):
         list(stored.read({"b"}))
@@ -175,9 +176,31 @@ def test_a_document_that_was_exchanged_is_noticed_though_the_file_is_whole(tmp_p
 def test_digests_that_the_snapshot_is_not_named_by_are_noticed(tmp_path: Path):
     snapshot = MemorySnapshot([document("a")])
     forged = document("a", "Forged.")
-    stored = store_documents(tmp_path, snapshot.digest, [(forged, forged.digest)], ())
+    stored = store_documents(
+        tmp_path, snapshot.digest, document_tables([(forged, forged.digest)]), ()
+    )
     with pytest.raises(CorruptArtifact, match="its documents have the digest"):
         _ = stored.digests
+
+
+def test_a_snapshot_takes_what_it_keeps_from_the_last_one_in_the_order_of_ids(tmp_path: Path):
+    # Several row groups, and new documents before, inside and after them.
+    old = MemorySnapshot(document(f"d{n:05}", f"Text {n}.") for n in range(5_000))
+    changed = {f"d{n:05}": document(f"d{n:05}", "New.") for n in (0, 1_999, 2_000, 4_999)}
+    added = [document(name, "New.") for name in ("a", "d01000-b", "ä", "𝔘")]
+    gone = {f"d{n:05}" for n in range(2_000, 4_000)}
+    kept = [item for item in old.documents if item.doc_id not in gone | changed.keys()]
+    wanted = MemorySnapshot([*kept, *changed.values(), *added])
+    before = store(old, tmp_path)
+    keep = {item.digest for item in kept}
+    new = [(item, item.digest) for item in wanted.documents if item.digest not in keep]
+    after = store_documents(tmp_path, wanted.digest, before.merged(keep, new), ())
+    assert tuple(after.read()) == wanted.documents
+    assert after.digests.to_dict() == wanted.digests.to_dict()
+    assert after.manifest.documents_by_source == {"docs": len(wanted.documents)}
+    (before.directory / "documents.parquet").write_bytes(b"other bytes")
+    with pytest.raises(CorruptArtifact):
+        store_documents(tmp_path, "0" * 64, before.merged(keep, new), ())
 
 
 def test_a_changed_manifest_is_noticed(tmp_path: Path):

@@ -14,6 +14,7 @@ import pytest
 from tasks.config import Chunking, IndexSettings
 from tasks.corpus.digests import CorpusDiff
 from tasks.corpus.document import Document
+from tasks.corpus.documents import document_tables
 from tasks.corpus.snapshot import Snapshot
 from tasks.corpus.stored import store_documents
 from tasks.digest import digest
@@ -26,6 +27,7 @@ from tasks.index.build import (
     remove_leftovers,
 )
 from tasks.index.chunks import FIELDS
+from tasks.index.rate import RATE, TRIAL
 from tasks.index.search import open_index
 from tasks.index.sharing import version_directories
 from tasks.index.version import index_digest, load_version, open_version
@@ -153,7 +155,7 @@ def test_a_document_that_was_changed_on_the_disk_never_becomes_a_version(tmp_pat
     forged = [replace(wanted.documents[0], text="Forged."), *wanted.documents[1:]]
     digests = [item.digest for item in wanted.documents]
     stored = store_documents(
-        tmp_path / "corpus", wanted.digest, zip(forged, digests, strict=True), ()
+        tmp_path / "corpus", wanted.digest, document_tables(zip(forged, digests, strict=True)), ()
     )
     room = tmp_path / "room"
     with pytest.raises(CorruptArtifact, match="'doc0'") as raised:
@@ -232,6 +234,26 @@ def test_a_damaged_file_of_the_previous_version_is_noticed_when_it_is_read(tmp_p
     with pytest.raises(CorruptArtifact, match=r"chunks\.arrow") as raised:
         build(tmp_path, corpus(doc1="New."), first.directory)
     assert str(segments(tmp_path)[0]) in raised.value.next_step
+
+
+def test_deleting_rows_reads_no_texts_of_a_segment_that_is_as_it_was(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    path = segments(tmp_path)[0] / "chunks.arrow"
+    path.chmod(0o644)
+    segment = open_version(first.directory).segments[0]
+    # Changing the mode changes the file's times: it is checked once more, and then not.
+    assert segment.rows_of(["doc3"]).sum() == 3
+    again = open_version(first.directory).segments[0]
+    again.rows_of(["doc3"])
+    assert not again._checked
+    flip(path)
+    # Within one tick of the file system's clock its times could be those of before.
+    os.utime(path, (1, 1))
+    with pytest.raises(CorruptArtifact, match=r"chunks\.arrow"):
+        open_version(first.directory).segments[0].rows_of(["doc3"])
+    path.unlink()
+    with pytest.raises(CorruptArtifact, match=r"chunks\.arrow"):
+        open_version(first.directory).segments[0].rows_of(["doc3"])
 
 
 def test_a_damaged_segment_that_was_deleted_is_built_anew_without_embedding(tmp_path: Path):
@@ -366,39 +388,84 @@ def test_a_build_with_nothing_to_do_loads_no_heavy_library(tmp_path: Path):
     assert done.stdout == "[]\n"
 
 
-def test_what_will_be_embedded_is_said_before_and_how_long_it_takes_after_the_first_batch(
+class TimedEmbedder(HashingEmbedder):
+    """A model that needs a minute to load and then a second for four tokens, by its own clock."""
+
+    def __init__(self, name: str = "hashing") -> None:
+        super().__init__(name)
+        self.now = 0.0
+
+    def encode(self, texts, *, progress=None):
+        self.now += 60 if not self.texts else 0
+        self.now += sum(map(self.count_tokens, texts)) / 4
+        return super().encode(texts, progress=progress)
+
+
+def announced(
+    room: Path, snapshot: Snapshot, model: TimedEmbedder, previous: Path | None = None
+) -> tuple[EmbeddingPlan, int]:
+    """What is said of a build, and how many texts were embedded before."""
+    told: list[tuple[EmbeddingPlan, int]] = []
+    build_index(
+        snapshot,
+        CHUNKING,
+        model,
+        room=room,
+        previous=previous,
+        announce=lambda plan: told.append((plan, len(model.texts))),
+        clock=lambda: model.now,
+    )
+    (found,) = told
+    return found
+
+
+def many(count: int, name: str = "many") -> MemorySnapshot:
+    """Texts of seven tokens each, their title included."""
+    return MemorySnapshot(
+        Document(f"d{n:04}", "Title", f"Number {n} of the {name} texts.", {"source": "docs"})
+        for n in range(count)
+    )
+
+
+def test_how_long_embedding_takes_is_said_after_one_small_batch_of_a_new_model(tmp_path: Path):
+    model = TimedEmbedder()
+    plan, before = announced(tmp_path, many(3_000), model)
+    assert before == TRIAL
+    assert (plan.texts, plan.known, plan.tokens) == (3_000, 0, 21_000)
+    assert plan.seconds == pytest.approx((3_000 - TRIAL) * 7 / 4)
+    assert str(plan) == "3,000 texts to embed, about 21,000 tokens, about 86 min; 0 known"
+    # The small batch was kept.
+    assert len(model.texts) == len(set(model.texts)) == 3_000
+
+
+def test_how_long_embedding_takes_is_said_before_it_starts_where_the_model_was_used(
     tmp_path: Path,
 ):
-    many = MemorySnapshot([document(f"d{n}", f"Text number {n}.") for n in range(1_500)])
-    told: list[EmbeddingPlan] = []
-    first = build_index(
-        many, CHUNKING, HashingEmbedder(), room=tmp_path, previous=None, announce=told.append
-    )
-    assert [(plan.texts, plan.known, plan.other_model) for plan in told] == [(1_500, 0, False)] * 2
-    assert told[0].seconds is None
-    assert told[1].seconds is not None
-    assert "about 0 min left" in str(told[1])
-    told.clear()
-    build_index(
-        corpus(),
-        CHUNKING,
-        HashingEmbedder("other"),
-        room=tmp_path,
-        previous=first.directory,
-        announce=told.append,
-    )
-    assert "all of them because the embedding model is another one" in str(told[0])
-    told.clear()
-    again = [document("new", "Text of another one."), *many.documents]
-    build_index(
-        MemorySnapshot(again),
-        Chunking(max_tokens=9, overlap_tokens=0),
-        HashingEmbedder(),
-        room=tmp_path,
-        previous=first.directory,
-        announce=told.append,
-    )
-    assert [(plan.texts, plan.known) for plan in told] == [(1, 1_500)]
+    first = TimedEmbedder()
+    announced(tmp_path, many(200), first)
+    again = TimedEmbedder()
+    plan, before = announced(tmp_path, many(300, "other"), again)
+    assert before == 0
+    assert plan.seconds == pytest.approx(300 * 7 / 4)
+    (rate,) = tmp_path.glob(f"embeddings/{again.digest}/{RATE}")
+    rate.write_text('{"tokens_per_second": "fast"}')
+    assert announced(tmp_path, many(400, "new"), TimedEmbedder())[1] == TRIAL
+
+
+def test_another_model_is_announced_with_its_own_time(tmp_path: Path):
+    first = build(tmp_path, many(200))
+    model = TimedEmbedder("other")
+    plan, before = announced(tmp_path, many(200), model, first.directory)
+    assert before == TRIAL
+    assert "all of them because the embedding model is another one" in str(plan)
+    assert plan.seconds == pytest.approx((200 - TRIAL) * 7 / 4)
+
+
+def test_a_few_texts_are_announced_without_a_time(tmp_path: Path):
+    build(tmp_path, many(10))
+    plan, before = announced(tmp_path, many(12), TimedEmbedder())
+    assert (plan.texts, plan.known, plan.seconds, before) == (2, 10, None, 0)
+    assert str(plan) == "2 texts to embed, about 14 tokens; 10 known"
 
 
 def test_the_index_of_a_known_corpus_changes_only_with_the_version(tmp_path: Path):

@@ -14,6 +14,7 @@ from tasks.errors import Terminal
 from tasks.index.assemble import SegmentPart, build_segment
 from tasks.index.build import BuildReport, EmbeddingPlan, build_index
 from tasks.index.fill import EMBED_BATCH
+from tasks.index.rate import TRIAL
 from tasks.index.search import open_index
 from tasks.index.shards import Progress, TextShard, cut, embed_shard
 from tests.corpora import MemorySnapshot
@@ -158,7 +159,7 @@ def test_a_process_with_another_model_embeds_no_shard(tmp_path: Path):
         build(corpus(range(10)), tmp_path, Other())
 
 
-def test_the_rest_of_the_time_is_told_once_the_rate_is_known(tmp_path: Path):
+def test_how_long_it_takes_is_told_once_after_a_small_batch(tmp_path: Path):
     plans: list[EmbeddingPlan] = []
     seen: list[tuple[int, int]] = []
     build(
@@ -168,8 +169,10 @@ def test_the_rest_of_the_time_is_told_once_the_rate_is_known(tmp_path: Path):
         announce=plans.append,
         progress=lambda *step: seen.append(step),
     )
-    assert [plan.seconds is None for plan in plans] == [True, False]
-    assert seen[-1] == (plans[0].texts, plans[0].texts)
+    (plan,) = plans
+    assert plan.seconds is not None
+    assert seen[0][0] > TRIAL
+    assert seen[-1] == (plan.texts, plan.texts)
 
 
 MANY = Compaction(max_segment_chunks=40, max_segments=2)
