@@ -56,7 +56,7 @@ def main(data: Path, documents: int = DOCUMENTS, large: int = LARGE) -> bool:
             if size == documents:
                 peers = {peer.name: measure_peer(peer, home) for peer in PEERS if peer.is_installed}
             shutil.rmtree(home / "docs")
-    return _report(own, limit, peers, documents, large)
+    return report(own, limit, peers, documents, large)
 
 
 def measure_own(home: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -101,9 +101,10 @@ def measure_peer(peer: Contender, home: Path) -> dict[str, Any]:
     return found
 
 
-def _report(
+def report(
     own: dict[str, Any], limit: dict[str, Any], peers: dict[str, Any], documents: int, large: int
 ) -> bool:
+    """Show and save what was measured; whether the goal was met."""
     small, big = str(documents), str(large)
     usable = {
         peer.name: peers[peer.name]["seconds"]
