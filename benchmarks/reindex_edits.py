@@ -96,7 +96,7 @@ def _measure(contender: Contender, home: Path, before: set[str], edits: int) -> 
         "truly_new": new,
         "embedded_an_edit": embedded / edits,
         "new_an_edit": new / edits,
-        "right": is_right(checked),
+        "right": is_right(checked) if contender.has_index else None,
         **checked,
     }
     print(f"{contender.name}: {found}", flush=True)
@@ -115,7 +115,7 @@ def _row(name: str, found: dict[str, Any], own: dict[str, Any]) -> dict[str, str
         "embedded": f"{found['embedded']:,}",
         "truly new": f"{found['truly_new']:,}",
         "embedded an edit": f"{found['embedded_an_edit']:.2f}",
-        "right": "yes" if found["right"] else "no",
+        "right": {True: "yes", False: "no", None: "no index"}[found["right"]],
     }
 
 
