@@ -6,6 +6,8 @@ from pathlib import Path
 
 BENCHMARKS = {
     "P1-read": ("benchmarks.unchanged_corpus", "a corpus read again, beside a stat walk"),
+    "P1": ("benchmarks.reindex_unchanged", "nothing changed, beside LangChain and LlamaIndex"),
+    "P2": ("benchmarks.reindex_edits", "a sentence in one percent of the documents, beside them"),
     "P3": ("benchmarks.reindex_deletes", "upserts and deletes on a million vectors, then queries"),
     "P4": ("benchmarks.embedding_speed", "embedding backends: how fast, and how well they find"),
     "P5": ("benchmarks.eval_speed", "six judged measures, beside ragas, on a stub of vLLM"),
@@ -21,7 +23,7 @@ BENCHMARKS = {
     "E2": ("benchmarks.gate_sizes", "20,000 nulls through every test of the gate"),
     "C2": ("benchmarks.document_checks", "planted orders that the check on documents finds"),
 }
-NEED_DATA = {"C1", "C2", "P1-read", "P4", "S1"}
+NEED_DATA = {"C1", "C2", "P1", "P1-read", "P2", "P4", "S1"}
 """Those that read a data set: DATA is the directory that each one's `main` describes."""
 
 

@@ -23,7 +23,7 @@ FILES, A_FOLDER, RUNS = 100_000, 100, 5
 GOAL = 3.0
 _SETTLE_S = 2.5
 
-_WALK = """
+WALK = """
 import os, sys
 n = 0
 for where, folders, files in os.walk(sys.argv[1]):
@@ -31,6 +31,7 @@ for where, folders, files in os.walk(sys.argv[1]):
         n += os.stat(os.path.join(where, name)).st_size > 0
 print(n)
 """
+"""Program that asks for the status of every file below a folder, and for nothing else."""
 _READ = """
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ def main(data: Path) -> bool:
         print(f"first reading: {first:.1f} s; files opened, documents: {said}", flush=True)
         own, limit = [], []
         for _ in range(RUNS):
-            limit.append(_run(_WALK, home / "docs")[0])
+            limit.append(_run(WALK, home / "docs")[0])
             seconds, said = _run(_READ, home)
             own.append(seconds)
             if not said.startswith("0 "):
