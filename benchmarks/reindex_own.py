@@ -9,6 +9,7 @@ would open is replaced by one that costs nothing.
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -93,21 +94,30 @@ def check(home: Path) -> None:
     from benchmarks.reindex_checks import compare
     from benchmarks.reindex_files import count_words
     from tasks.corpus.chunk import chunk_document
-    from tasks.corpus.snapshot import read_corpus
+    from tasks.corpus.update import update_corpus
     from tasks.index.chunks import embedded_text
     from tasks.index.sharing import version_directories
     from tasks.index.version import open_version
 
     workspace = open_workspace()
     project = workspace.project
-    documents = read_corpus(project.corpus, root=project.root).documents
-    wanted = [
-        (chunk.chunk_id, embedded_text(chunk.title, chunk.text))
-        for document in documents
-        for chunk in chunk_document(document, project.release.chunking, count_tokens=count_words)
-    ]
-    room = workspace.home.path("index")
-    newest = max(version_directories(room), key=lambda path: path.stat().st_mtime_ns)
+    with tempfile.TemporaryDirectory() as room:
+        anew = update_corpus(
+            project.corpus,
+            root=project.root,
+            room=Path(room, "corpus"),
+            readings=Path(room, "read"),
+        ).snapshot
+        wanted = [
+            (chunk.chunk_id, embedded_text(chunk.title, chunk.text))
+            for document in anew.read()
+            for chunk in chunk_document(
+                document, project.release.chunking, count_tokens=count_words
+            )
+        ]
+    newest = max(
+        version_directories(workspace.home.path("index")), key=lambda path: path.stat().st_mtime_ns
+    )
     stored: list[tuple[str, str]] = []
     for _, _, batch in open_version(newest).batches(["chunk_id", "title", "text"]):
         columns = batch.to_pydict()

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.filesize import decimal
@@ -19,6 +19,10 @@ from tasks.index.remote import push as push_version
 from tasks.index.sharing import version_directories
 from tasks.index.version import StoredIndex, open_version
 from tasks.store import write_atomic
+
+if TYPE_CHECKING:
+    from tasks.answer.release import Release
+    from tasks.index.retrieve import Explained
 
 index = typer.Typer(no_args_is_help=True, help="Index versions, their segments and what they find.")
 
@@ -98,32 +102,66 @@ def diff(old: Version, new: Version = "champion", as_json: Json = False) -> None
 def search(
     question: Annotated[str, typer.Argument(help="What to look for.")],
     version: Annotated[str, typer.Option("--index", help="As in `index show`.")] = "champion",
-    top_k: Annotated[int, typer.Option(min=1, help="Passages.")] = 5,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Passages; else as many as the release.")
+    ] = None,
+    kind: Annotated[
+        Literal["dense", "lexical", "hybrid"] | None,
+        typer.Option(help="How to search; else as the release does."),
+    ] = None,
+    rerank: Annotated[
+        str | None, typer.Option(help='A reranker in configs/models.yaml; "" for none.')
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--filter", help="name=value of the documents' metadata; may be repeated."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Find passages without answering anything.
+    """Find passages without answering anything, and say which search found them.
 
-    Example: ratchet index search "how long do apples keep" --top-k 3
+    A release is searched with its own settings, a version named by its digest with those of
+    configs/release.yaml; the options change them for this search.
+
+    Example: ratchet index search "how long do apples keep" --kind hybrid --filter source=notes
     """
     with reported():
         workspace = open_workspace()
         stored = _open(workspace, version)
         # The model's libraries take seconds: not before the version is known to be there.
         from flows.show import terminal_progress
-        from flows.steps.index import open_embedder
-        from tasks.index.search import open_index
+        from flows.steps.search import explain, searched_release
 
+        release = searched_release(
+            workspace, stored, _release_named(workspace, stored, version), kind, rerank, only or ()
+        )
         with terminal_progress() as progress:
-            embedder = open_embedder(workspace, stored.version.embedding, progress)
-            (hits,) = open_index(stored.directory, embedder).search([question], top_k=top_k)
+            hits = explain(workspace, release, question, top_k or release.retrieval.top_k, progress)
         if as_json:
-            print_json([asdict(hit) for hit in hits])
+            print_json([_row(hit) for hit in hits])
             return
-        shown = table(">rank", ">score", "document", "passage")
+        shown = table(">rank", ">score", ">dense", ">words", ">fused", "document", "passage")
         for hit in hits:
-            first = hit.text.split("\n", 1)[0][:80]
-            shown.add_row(str(hit.rank), f"{hit.score:.3f}", escape(hit.doc_id), escape(first))
+            passage = hit.passage
+            first = passage.text.split("\n", 1)[0][:80]
+            ranks = ("" if rank is None else str(rank) for rank in _ranks(hit))
+            shown.add_row(
+                str(passage.rank),
+                f"{passage.score:.3f}",
+                *ranks,
+                escape(passage.doc_id),
+                escape(first),
+            )
         screen.print(shown)
+
+
+def _ranks(hit: "Explained") -> tuple[int | None, ...]:
+    return hit.dense_rank, hit.lexical_rank, hit.fused_rank
+
+
+def _row(hit: "Explained") -> dict[str, Any]:
+    names = ("dense_rank", "lexical_rank", "fused_rank")
+    return asdict(hit.passage) | dict(zip(names, _ranks(hit), strict=True))
 
 
 @index.command()
@@ -242,6 +280,14 @@ def _open(workspace: Workspace, name: str) -> StoredIndex:
     if len(found) == 1:
         return open_version(found[0])
     return open_version(_of_release(workspace, room, name))
+
+
+def _release_named(workspace: Workspace, stored: StoredIndex, name: str) -> "Release | None":
+    """The release that was named, if it wasn't the version itself."""
+    if stored.directory.name.startswith(name.lower()):
+        return None
+    with workspace.registry(repair=False) as registry:
+        return registry.release(name)
 
 
 def _of_release(workspace: Workspace, room: Path, name: str) -> Path:

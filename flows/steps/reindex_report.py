@@ -29,7 +29,6 @@ from tasks.store import read_json, write_atomic, write_json
 from tasks.track.receipts import RECEIPT
 
 ROOM = "reports"
-_COSTS = ("embedded", "reused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +67,14 @@ def write_reindex_report(
     Raises:
         CorruptArtifact: an index or a corpus was changed.
     """
+    ref = ReportRef(workspace.home.room(ROOM) / index.digest)
+    if _is_written(ref, live, index, tests):
+        return ref
     room = workspace.home.path("index")
     new = open_version(room / index.digest)
     old = open_version(room / live.index_digest) if live is not None else None
     projection = project(old, new)
     facts = _facts(old, new, index, tests, projection)
-    ref = ReportRef(workspace.home.room(ROOM) / index.digest)
-    content = facts.model_dump(mode="json")
-    if _without_costs(read_json(ref.directory / FACTS)) == _without_costs(content):
-        return ref
     sources = document_sources(
         workspace,
         [stored.version.corpus_digest for stored in (old, new) if stored is not None],
@@ -89,7 +87,7 @@ def write_reindex_report(
     # What MLflow shows is the report that was here before.
     (ref.directory / RECEIPT).unlink(missing_ok=True)
     # Last: without it the report counts as not written.
-    write_json(ref.directory / FACTS, content)
+    write_json(ref.directory / FACTS, facts.model_dump(mode="json"))
     return ref
 
 
@@ -147,8 +145,20 @@ def _facts(
     )
 
 
-def _without_costs(content: object) -> object:
-    """What a second run says too: it embeds nothing any more."""
-    if not isinstance(content, dict):
-        return content
-    return {name: value for name, value in content.items() if name not in _COSTS}
+def _is_written(
+    ref: ReportRef, live: Release | None, index: IndexRef, tests: IndexTests | None
+) -> bool:
+    """Whether the report is there already: all that it says follows from these, but the costs.
+
+    Those are of the run that wrote it; a second one embeds nothing any more.
+    """
+    stored = read_json(ref.directory / FACTS)
+    return isinstance(stored, dict) and (
+        stored.get("live"),
+        stored.get("tests"),
+        stored.get("refused"),
+    ) == (
+        live.index_digest if live is not None else None,
+        tests.model_dump(mode="json") if tests is not None else None,
+        list(index.refused),
+    )

@@ -7,13 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from flows.nightly import evaluate_one, move_champion, nightly
 from flows.promote import promote, rollback
+from flows.reindex import reindex
 from registry import Registry
 from tasks.errors import ConfigError, PromotionConflict, WrongModel
+from tests.embedders import HashingEmbedder
 from tests.projects import NOTE, PROMPTS, write_prompt
-from tests.servers import Status
+from tests.servers import OpenAIServer, Status
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("prefect_api")]
 
@@ -219,9 +224,52 @@ def test_only_a_changed_document_is_embedded_and_a_refresh_must_only_do_no_harm(
     after = champion(project)
     assert after.refreshes(before)
     assert "no worse" in outcome.reasons[0]
-    assert artifacts(state).keys() >= {"changed-documents", "decision", "measures"}
+    assert artifacts(state).keys() >= {"changed-documents", "reindex", "decision", "measures"}
     # Only a prompt that has, or had, the changed passage is sent; all other answers are known.
     assert len(double.requests) - len(project.cases) < 5
+
+
+@pytest.fixture
+def poor_embedding(project):
+    """A served embedding model that tells hardly any two texts apart."""
+    model = HashingEmbedder(dimensions=4)
+    tokenizer = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(project.root / "tokenizer.json"))
+    with OpenAIServer(embed=lambda texts: model.encode(texts).tolist()) as running:
+        served = {
+            "backend": "endpoint",
+            "url": running.url,
+            "served_name": "tiny",
+            "tokenizer": "tokenizer.json",
+            "dimensions": model.dimensions,
+            "max_tokens": 512,
+            "price": {"machine_hour": 1.0},
+        }
+        project.edit("configs/models.yaml", embeddings={"poor": served})
+        yield "poor"
+
+
+def test_an_index_that_finds_less_is_refused_before_any_model_is_called(
+    project, double, poor_embedding
+):
+    run()
+    asked = len(double.requests)
+    view = project.home.path("champion.json").read_bytes()
+    project.edit("configs/release.yaml", embedding=poor_embedding)
+    state, outcome = run()
+    assert (state.name, outcome.verdict, outcome.decision) == ("Held", "HOLD", None)
+    assert "isn't shown to find passages as well as the live one" in outcome.message
+    assert "span_recall on probes" in " ".join(outcome.reasons)
+    assert "Why no challenger may have it" in outcome.page.read_text(encoding="utf-8")
+    assert artifacts(state).keys() >= {"reindex"}
+    assert len(double.requests) == asked
+    assert project.home.path("champion.json").read_bytes() == view
+    # It isn't even registered as a challenger.
+    assert len(history(project, "registered")) == 1
+
+    state = reindex(return_state=True)
+    assert (state.name, state.result().refused) == ("Held", outcome.reasons)
 
 
 def test_a_release_that_was_rolled_back_is_not_promoted_again_by_itself(project):

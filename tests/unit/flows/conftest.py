@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
@@ -94,6 +97,28 @@ def silent(stage: str, done: int, total: int) -> None:
 
 
 @pytest.fixture
+def served(project: SmallProject) -> Iterator[OpenAIServer]:
+    """A server of the embedding model `served`, which hashes words; the release names it."""
+    model = HashingEmbedder()
+    with OpenAIServer(embed=lambda texts: model.encode(texts).tolist()) as running:
+        served = {
+            "backend": "endpoint",
+            "url": running.url,
+            "served_name": "tiny",
+            "tokenizer": "tokenizer.json",
+            "dimensions": model.dimensions,
+            "max_tokens": 512,
+            "price": {"machine_hour": 1.0},
+        }
+        tokenizer = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+        tokenizer.pre_tokenizer = Whitespace()
+        tokenizer.save(str(project.root / "tokenizer.json"))
+        project.edit("models", embeddings={"served": served})
+        project.edit("release", embedding="served")
+        yield running
+
+
+@pytest.fixture
 def workspace(project: SmallProject) -> Workspace:
     return open_workspace()
 
@@ -109,7 +134,7 @@ def publish(workspace: Workspace) -> Release:
     snapshot = snapshot_corpus(workspace, silent)
     wanted = wanted_release(workspace, snapshot.digest)
     # Which model made the vectors doesn't matter here; that the index has its name does.
-    embedder = HashingEmbedder()
+    embedder = HashingEmbedder(wanted.embedding)
     embedder.digest = wanted.embedding_digest
     build_index(
         open_snapshot(snapshot.directory),

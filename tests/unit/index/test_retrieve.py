@@ -118,3 +118,19 @@ def test_a_condition_on_metadata_that_a_document_lacks_is_not_met():
     assert passes({"source": "pets"}, {})
     assert passes({"source": "pets"}, {"source": ["pets", "wild"]})
     assert not passes({"source": "pets"}, {"source": ["pets"], "year": ["2024"]})
+
+
+def test_each_passage_knows_its_place_in_each_ranking(directory):
+    retrieval = Retrieval(kind="hybrid", rerank="long")
+    retriever = open_retriever(directory, HashingEmbedder(), retrieval, reranker=ByLength())
+    (found,) = retriever.explain(["bark"], top_k=4)
+    assert [hit.passage for hit in found] == retriever.search(["bark"], top_k=4)[0]
+    dogs = next(hit for hit in found if hit.passage.doc_id == "dogs")
+    assert (dogs.dense_rank, dogs.lexical_rank, dogs.fused_rank) == (1, 1, 1)
+    assert {hit.lexical_rank for hit in found if hit is not dogs} == {None}
+    assert sorted(hit.fused_rank for hit in found) == [1, 2, 3, 4]
+    (words,) = open_retriever(directory, HashingEmbedder(), Retrieval(kind="lexical")).explain(
+        ["bark"], top_k=4
+    )
+    (only,) = words
+    assert (only.dense_rank, only.lexical_rank, only.fused_rank) == (None, 1, None)

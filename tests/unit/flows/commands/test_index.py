@@ -155,3 +155,39 @@ def test_without_a_store_nothing_can_be_pushed(ratchet, release):
     refused = ratchet("index", "push", release.index_digest[:8])
     assert refused.exit_code == 2
     assert "--url" in refused.stderr
+
+
+@pytest.mark.usefixtures("served")
+def test_a_search_says_which_part_found_what(ratchet):
+    release = publish(open_workspace())
+    by_release = json.loads(
+        ratchet("index", "search", "store bread", "--index", release.digest[:8], "--json").stdout
+    )
+    # As the release searches: dense, four passages; here are three.
+    assert [row["dense_rank"] for row in by_release] == [1, 2, 3]
+    assert {row["lexical_rank"] for row in by_release} == {None}
+    hybrid = ["--index", release.index_digest[:8], "--kind", "hybrid", "--json"]
+    found = json.loads(ratchet("index", "search", "bread", *hybrid).stdout)
+    assert found[0]["doc_id"] == "notes/bread.md"
+    assert [found[0][f"{name}_rank"] for name in ("dense", "lexical", "fused")] == [1, 1, 1]
+    # Only one note has the word; the others are near it, if anything.
+    assert [row["lexical_rank"] for row in found[1:]] == [None, None]
+    shown = ratchet("index", "search", "bread", *hybrid[:-1])
+    assert "words" in shown.stdout
+    assert "notes/bread.md" in shown.stdout
+
+
+@pytest.mark.usefixtures("served")
+def test_a_search_looks_only_where_its_filters_say(ratchet):
+    release = publish(open_workspace())
+    search = ["index", "search", "bread", "--index", release.digest[:8]]
+    found = ratchet(*search, "--filter", "source=elsewhere", "--json")
+    assert json.loads(found.stdout) == []
+    found = ratchet(*search, "--filter", "source=elsewhere", "--filter", "source=notes", "--json")
+    assert len(json.loads(found.stdout)) == 3
+    wrong = ratchet(*search, "--filter", "source")
+    assert wrong.exit_code == 2
+    assert "name=value" in wrong.stderr
+    unknown = ratchet(*search, "--rerank", "nobody")
+    assert unknown.exit_code == 2
+    assert "nobody" in unknown.stderr

@@ -1,13 +1,9 @@
 """Old and new index of a small project; questions are embedded by a server, as vLLM would."""
 
 import shutil
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 
 from flows.steps.index import snapshot_corpus, wanted_release
 from flows.steps.retrieval_tests import index_tests, refusal
@@ -17,7 +13,6 @@ from tasks.errors import SuiteError
 from tasks.index.build import build_index
 from tasks.index.cache import EMBEDDINGS
 from tests.embedders import HashingEmbedder
-from tests.servers import OpenAIServer
 from tests.unit.flows.conftest import case_line, silent
 
 WORDS = [f"fruit{number}" for number in range(80)]
@@ -35,32 +30,11 @@ class Forgetful(HashingEmbedder):
 
 
 @pytest.fixture
-def embedding() -> Iterator[OpenAIServer]:
-    model = HashingEmbedder()
-    with OpenAIServer(embed=lambda texts: model.encode(texts).tolist()) as running:
-        yield running
-
-
-@pytest.fixture
-def many(project, embedding):
+def many(project, served):
     """Eighty notes, a question about each of some, and an embedding model that is served."""
     for word in WORDS:
         project.note(word, f"Keep {word} cool and away from the light. They last a week.\n")
     project.suite(*map(case_line, WORDS[:70]))
-    served = {
-        "backend": "endpoint",
-        "url": embedding.url,
-        "served_name": "tiny",
-        "tokenizer": "tokenizer.json",
-        "dimensions": 256,
-        "max_tokens": 512,
-        "price": {"machine_hour": 1.0},
-    }
-    tokenizer = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.save(str(project.root / "tokenizer.json"))
-    project.edit("models", embeddings={"served": served})
-    project.edit("release", embedding="served")
     return project
 
 
@@ -101,12 +75,12 @@ def test_an_index_of_a_few_other_documents_passes_and_a_removed_one_is_the_suite
     assert problem.startswith(f"{WORDS[3]}: the corpus has no document 'notes/{WORDS[3]}.md'.")
 
 
-def test_a_question_is_embedded_once_for_both_indexes(many, embedding):
+def test_a_question_is_embedded_once_for_both_indexes(many, served):
     live = build()
     many.note("new", "This note is quite new here.\n")
     wanted = build()
     index_tests(open_workspace(), live, wanted, silent)
-    asked = [text for request in embedding.requests for text in request["input"]]
+    asked = [text for request in served.requests for text in request["input"]]
     assert len(asked) == len(set(asked)) > 70
 
 
