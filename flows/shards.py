@@ -141,7 +141,7 @@ class DaskShards(Closing):
     @cached_property
     def _runner(self) -> Any:
         try:
-            from prefect_dask import DaskTaskRunner
+            from prefect_dask.task_runners import DaskTaskRunner
         except ImportError as error:
             raise SetupError(
                 f"reindex.runner is 'dask', and Dask can't be imported: {error}.",
