@@ -180,7 +180,7 @@ def test_a_cluster_elsewhere_needs_a_prefect_server_that_it_can_reach(tmp_path: 
 
 
 def test_without_dask_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "prefect_dask", None)
+    monkeypatch.setitem(sys.modules, "prefect_dask.task_runners", None)
     with (
         DaskShards(DASK, OpenLogging(tmp_path, dies=False)) as runner,
         pytest.raises(SetupError, match=r"Dask can't be imported") as raised,
