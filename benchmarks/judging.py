@@ -115,6 +115,8 @@ def stub_server(speed: Speed) -> Iterator[None]:
     command = [sys.executable, "-m", "benchmarks.stub.server", "--port", str(PORT)]
     command += ["--prefill", str(speed.prefill_tokens_s), "--decode", str(speed.decode_tokens_s)]
     command += ["--max-num-seqs", str(speed.max_num_seqs), "--step", str(speed.step_s)]
+    command += ["--cache-blocks", str(speed.cache_blocks)]
+    command += ["--block-tokens", str(speed.block_tokens)]
     root = Path(__file__).resolve().parents[1]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL) as process:
         try:
@@ -258,4 +260,6 @@ def least_seconds(calls: Sequence[MadeCall], speed: Speed) -> float:
         ((prompt_of(dict(call.body)), len(tokens_of(call.text or ""))) for call in calls),
         key=lambda each: each[0],
     )
-    return seconds_of([request_of(prompt, tokens) for prompt, tokens in made], speed)
+    return seconds_of(
+        [request_of(prompt, tokens, speed.block_tokens) for prompt, tokens in made], speed
+    )
