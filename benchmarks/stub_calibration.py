@@ -23,12 +23,12 @@ from benchmarks.stub.server import MODEL as STUB
 from benchmarks.stub.server import StubServer
 from tasks.store import write_json
 
-PREFILL_WORDS = (150, 500, 1_200)
-BATCHES = (1, 4, 8, 16)
-DECODED = 33
-RUNS = 3
-CONTEXTS, INSTRUCTIONS = 8, 3
-HELD_OUT_RUNS = 3
+PREFILL_WORDS = (60, 200, 400)
+BATCHES = (1, 4, 8)
+DECODED = 17
+RUNS = 2
+CONTEXTS, INSTRUCTIONS = 4, 3
+HELD_OUT_RUNS = 2
 GOAL = 0.2
 """The largest error of the held-out time with which the profile is called calibrated."""
 _WORDS = ("store", "cool", "keep", "apple", "bread", "dry", "place", "lasts", "days", "week", "the")
@@ -51,9 +51,9 @@ def held_out(draw: random.Random) -> list[Ask]:
     """A judge's prompts: shared contexts first, instructions last, answers of 4 to 32 tokens."""
     asks = []
     for _ in range(CONTEXTS):
-        context = text_of(draw.randint(200, 700), draw)
+        context = text_of(draw.randint(130, 300), draw)
         for number in range(INSTRUCTIONS):
-            instruction = f"Instruction {number}: {text_of(draw.randint(20, 60), draw)}"
+            instruction = f"Instruction {number}: {text_of(draw.randint(10, 30), draw)}"
             asks.append(Ask(f"{context}\n\n{instruction}", draw.randint(4, 32)))
     return asks
 

@@ -33,15 +33,15 @@ from tasks.serve.environment import serving_python
 from tasks.serve.label import calling
 from tasks.serve.together import together
 
-CONTEXTS, MEASURES, WORDS = 24, 4, 350
+CONTEXTS, MEASURES, WORDS = 12, 3, 250
 OUTPUT_TOKENS = 8
-RUNS = 3
+RUNS = 2
 FLAGS: dict[str, str | int | float | bool] = {
     # A suite of 500 cases is several times as large as the cache of a server. So is this one.
     "max-num-seqs": 4,
     "max-num-batched-tokens": 2_048,
     "max-model-len": 1_024,
-    "num-gpu-blocks-override": 32,
+    "num-gpu-blocks-override": 13,
 }
 OF_OFFLINE, BY_ORDER = 0.95, 1.2
 OFFLINE, BENCH = "LLM.generate, order as given", "vllm bench serve, order as given"
@@ -51,7 +51,6 @@ _INSTRUCTIONS = (
     "Does each statement of the answer follow from the passages? Say yes or no.",
     "Which share of the passages is needed to answer? Give a number from 0 to 1.",
     "Is the reference answer supported by the passages? Say yes or no.",
-    "How complete is the answer, from 1 to 5?",
 )
 
 
@@ -90,21 +89,29 @@ def main() -> bool:
                 )
                 cached[who] = hits / queries
         server.forget()
-        seconds[BENCH] = [_bench(server, texts)]
+        try:
+            seconds[BENCH] = [_bench(server, texts)]
+        except RuntimeError as error:
+            # A peer of which every release names its options anew: the rest is worth keeping.
+            print(f"{BENCH} was not measured: {error}")
     took = {who: statistics.median(each) for who, each in seconds.items()}
     ratios = {
         "offline / own, ordered": took[OFFLINE] / took[ORDERED],
         "offline / own, as given": took[OFFLINE] / took[GIVEN],
-        "bench serve / own, ordered": took[BENCH] / took[ORDERED],
         "own as given / ordered": took[GIVEN] / took[ORDERED],
     }
+    if BENCH in took:
+        ratios |= {
+            "bench serve / own, ordered": took[BENCH] / took[ORDERED],
+            "bench serve / own, as given": took[BENCH] / took[GIVEN],
+        }
     result = Result(
         id="P6",
         work=f"{len(texts)} prompts, {MEASURES} measures on each of {CONTEXTS} contexts of {WORDS} "
         f"words, {OUTPUT_TOKENS} tokens each, shuffled; {MODEL}, "
         + ", ".join(f"{flag} {value}" for flag, value in FLAGS.items()),
         own={who: {"seconds": seconds[who], "cached": cached[who]} for who in (ORDERED, GIVEN)},
-        peers={who: {"seconds": seconds[who]} for who in (OFFLINE, BENCH)},
+        peers={who: {"seconds": seconds[who]} for who in (OFFLINE, BENCH) if who in seconds},
         limit={},
         ratios=ratios,
         goal=f"{OF_OFFLINE:.0%} of offline in the given order, {BY_ORDER:g} x through the order",
@@ -121,6 +128,7 @@ def main() -> bool:
                 "cached": f"{cached[who]:.0%}" if who in cached else "",
             }
             for who in (OFFLINE, BENCH, GIVEN, ORDERED)
+            if who in seconds
         ],
     )
     for name, value in ratios.items():
