@@ -59,6 +59,16 @@ def work_of(requests: Sequence[Request], server: Speed) -> tuple[int, int, int]:
     return steps, prefilled, decoded
 
 
+def faster(speed: Speed, times: float) -> Speed:
+    """A machine with the same proportions that takes less time for everything."""
+    return replace(
+        speed,
+        step_s=speed.step_s / times,
+        prefill_tokens_s=speed.prefill_tokens_s * times,
+        decode_tokens_s=speed.decode_tokens_s * times,
+    )
+
+
 def read_speed(path: Path) -> Speed:
     """The `speed` of a calibration's file."""
     return Speed(**json.loads(path.read_text(encoding="utf-8"))["speed"])

@@ -4,8 +4,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from benchmarks.judging import CPU_FASTER, profile
 from benchmarks.stub.engine import Request, Speed, request_of, seconds_of
-from benchmarks.stub.profile import Observation, fit, read_speed, work_of
+from benchmarks.stub.profile import PROCESSOR, Observation, faster, fit, read_speed, work_of
 from benchmarks.stub.server import MODEL, StubServer
 from benchmarks.stub_calibration import Ask, held_out, observe, stub_seconds, text_of
 
@@ -96,3 +97,15 @@ def test_a_profile_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "machine.json"
     path.write_text(json.dumps({"model": "any", "speed": asdict(TRUE)}))
     assert read_speed(path) == TRUE
+
+
+def test_a_faster_machine_of_the_same_proportions_needs_that_much_less_time():
+    slow = seconds_of([Request(300, (), 9) for _ in range(12)], TRUE)
+    fast = seconds_of([Request(300, (), 9) for _ in range(12)], faster(TRUE, 8))
+    assert slow / fast == pytest.approx(8)
+
+
+def test_the_processor_of_p5_has_the_proportions_that_were_measured():
+    measured = read_speed(PROCESSOR)
+    assert profile("CPU") == faster(measured, CPU_FASTER)
+    assert measured.block_tokens == 128
