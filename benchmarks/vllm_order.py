@@ -194,27 +194,22 @@ def _offline(texts: Sequence[str]) -> list[float]:
 def _bench(server: RealServer, texts: Sequence[str]) -> float:
     """Seconds that `vllm bench serve` says it took, with all prompts sent at once."""
     with tempfile.TemporaryDirectory() as directory:
-        data = Path(directory, "prompts.jsonl")
-        data.write_text(
-            "".join(json.dumps({"prompt": text}) + "\n" for text in texts), encoding="utf-8"
-        )
+        data = Path(directory, "prompts.json")
+        data.write_text(json.dumps(list(texts)), encoding="utf-8")
         arguments = {
             "backend": "openai-chat",
             "base-url": server.url.removesuffix("/v1"),
             "endpoint": "/v1/chat/completions",
             "model": str(server.weights.resolve()),
             "served-model-name": server.version.served_name,
-            "dataset-name": "custom",
-            "dataset-path": str(data),
             "num-prompts": str(len(texts)),
-            "custom-output-len": str(OUTPUT_TOKENS),
             "temperature": "0",
             "result-dir": directory,
             "result-filename": "result.json",
         }
         flags = [part for name, value in arguments.items() for part in (f"--{name}", value)]
-        switches = ("disable-shuffle", "skip-chat-template", "ignore-eos", "save-result")
-        _run("vllm_bench.py", *flags, *(f"--{name}" for name in (*switches, "disable-tqdm")))
+        switches = ("--ignore-eos", "--save-result", "--disable-tqdm")
+        _run("vllm_bench.py", str(data), str(OUTPUT_TOKENS), *flags, *switches)
         said = json.loads(Path(directory, "result.json").read_text(encoding="utf-8"))
     if said["completed"] != len(texts):
         raise RuntimeError(f"vllm bench serve completed {said['completed']} of {len(texts)}.")
