@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.harness import Result, save, show, versions
 from benchmarks.judging import (
+    GPU,
     NATIVE,
-    PROFILES,
     judge_by_ragas,
     judge_ourselves,
     look,
@@ -28,7 +28,7 @@ def main() -> bool:
     before = make_results(CASES)
     after = [_changed(each) if place < CHANGED else each for place, each in enumerate(before)]
     rows = []
-    with stub_server(PROFILES["GPU"]), tempfile.TemporaryDirectory() as directory:
+    with stub_server(GPU), tempfile.TemporaryDirectory() as directory:
         look()
         with CallCache(Path(directory) / "own") as cache:
             _, first, _ = judge_ourselves(before, NATIVE, cache)

@@ -7,12 +7,12 @@ from benchmarks.judging import (
     BY_RAGAS,
     NATIVE,
     PASSAGES,
-    PROFILES,
     judge_by_ragas,
     judge_ourselves,
     least_seconds,
     look,
     make_results,
+    profile,
     stub_server,
 )
 from benchmarks.judging_peers import (
@@ -102,7 +102,7 @@ def _measure(
     lost: dict[str, int],
 ) -> tuple[float, float]:
     """Everybody on one machine; own seconds, and those that the stub needs at least."""
-    speed = PROFILES[machine]
+    speed = profile(machine)
     own_calls: tuple[MadeCall, ...] = ()
     with stub_server(speed):
         # Libraries are imported and connections made before anything is timed.

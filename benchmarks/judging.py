@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 
 from benchmarks.stub.engine import Speed, request_of, seconds_of, tokens_of
+from benchmarks.stub.profile import PROCESSOR, faster, read_speed
 from benchmarks.stub.server import MODEL, prompt_of
 from tasks.answer.generate import Answer
 from tasks.answer.prompt import load_prompt
@@ -33,16 +34,12 @@ from tasks.serve.together import together
 from tasks.serve.version import model_version
 
 PASSAGES = 5
-PROFILES = {
-    # The proportions measured on two cores, where all answers together get the same tokens a
-    # second however many there are; eight times as fast, so that a run ends in seconds.
-    "CPU": Speed(prefill_tokens_s=8_000.0, decode_tokens_s=360.0, step_s=0.002, max_num_seqs=32),
-    # A step reads all weights whatever it computes, so that large batches are nearly free: the
-    # proportions of a large GPU. Not calibrated on one.
-    "GPU": Speed(
-        prefill_tokens_s=30_000.0, decode_tokens_s=60_000.0, step_s=0.012, max_num_seqs=128
-    ),
-}
+CPU_FASTER = 8.0
+"""By so much the stub is faster than the processor that it was calibrated on: a run ends in
+seconds, and the proportions are the same."""
+GPU = Speed(prefill_tokens_s=30_000.0, decode_tokens_s=60_000.0, step_s=0.012, max_num_seqs=128)
+"""An assumption, calibrated on nothing: a step reads all weights whatever it computes, so that
+large batches are nearly free."""
 PORT = 8_123
 URL = f"http://127.0.0.1:{PORT}/v1"
 PRICE = Price(input_per_million=1.0, output_per_million=2.0)
@@ -109,12 +106,19 @@ def make_results(cases: int) -> list[CaseResult]:
     return results
 
 
+def profile(machine: str) -> Speed:
+    """What the stub can do as a "CPU", which V1 measured last, or as a "GPU"."""
+    return faster(read_speed(PROCESSOR), CPU_FASTER) if machine == "CPU" else GPU
+
+
 @contextmanager
 def stub_server(speed: Speed) -> Iterator[None]:
     """The stub in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.stub.server", "--port", str(PORT)]
     command += ["--prefill", str(speed.prefill_tokens_s), "--decode", str(speed.decode_tokens_s)]
     command += ["--max-num-seqs", str(speed.max_num_seqs), "--step", str(speed.step_s)]
+    command += ["--cache-blocks", str(speed.cache_blocks)]
+    command += ["--block-tokens", str(speed.block_tokens)]
     root = Path(__file__).resolve().parents[1]
     with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL) as process:
         try:
@@ -258,4 +262,6 @@ def least_seconds(calls: Sequence[MadeCall], speed: Speed) -> float:
         ((prompt_of(dict(call.body)), len(tokens_of(call.text or ""))) for call in calls),
         key=lambda each: each[0],
     )
-    return seconds_of([request_of(prompt, tokens) for prompt, tokens in made], speed)
+    return seconds_of(
+        [request_of(prompt, tokens, speed.block_tokens) for prompt, tokens in made], speed
+    )

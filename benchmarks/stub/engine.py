@@ -2,7 +2,7 @@
 
 What vLLM does, as far as throughput depends on it: each step every running request decodes a
 token and the rest of the step's token budget prefills waiting requests, the oldest first. Prompts
-are cut into blocks of 16 tokens; a block is known by itself and everything before it, is reused by
+are cut into blocks; a block is known by itself and everything before it, is reused by
 any later request, and is evicted when it is the longest unused one. The engine has no clock: a
 step says how long it takes.
 """
@@ -12,15 +12,16 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 BLOCK_TOKENS = 16
+"""Of vLLM on a GPU; on a processor it takes 128."""
 _TOKEN = re.compile(r"\s?\w{1,5}|\s?[^\w\s]|\s")
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What a server can do. The defaults are those of a 0.5B model on two processor cores."""
+    """What a server can do; the defaults are round figures of a small model on two cores."""
 
     prefill_tokens_s: float = 1_000.0
-    """Prompt tokens that aren't cached, a second; 400 to 1,400 were measured."""
+    """Prompt tokens that aren't cached, a second."""
     decode_tokens_s: float = 45.0
     """Of all running requests together."""
     step_s: float = 0.001
@@ -30,7 +31,9 @@ class Speed:
     max_batched_tokens: int = 2_048
     """Of one step."""
     cache_blocks: int = 16_384
-    """Blocks of 16 tokens, of running requests and of what is kept from earlier ones."""
+    """Blocks of running requests and of what is kept from earlier ones."""
+    block_tokens: int = BLOCK_TOKENS
+    """Tokens of a block, the unit of the prefix cache."""
 
 
 @dataclass
@@ -62,6 +65,10 @@ class Step:
     started: tuple[Request, ...]
     """Requests that got their first token."""
     finished: tuple[Request, ...]
+    prefilled_tokens: int
+    """Prompt tokens that it computed."""
+    decoded_tokens: int
+    """Requests that were past their prompt, and got a token each."""
 
 
 def tokens_of(text: str) -> list[str]:
@@ -69,17 +76,18 @@ def tokens_of(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
-def request_of(prompt: str, output_tokens: int) -> Request:
+def request_of(prompt: str, output_tokens: int, block_tokens: int = BLOCK_TOKENS) -> Request:
     """A request for the engine.
 
     Args:
         prompt: the whole text, with the marks of a chat template.
         output_tokens: length of the answer.
+        block_tokens: of the engine's `Speed`.
     """
     tokens = tokens_of(prompt)
     blocks, before = [], 0
-    for start in range(0, len(tokens) - BLOCK_TOKENS + 1, BLOCK_TOKENS):
-        before = hash((before, *tokens[start : start + BLOCK_TOKENS]))
+    for start in range(0, len(tokens) - block_tokens + 1, block_tokens):
+        before = hash((before, *tokens[start : start + block_tokens]))
         blocks.append(before)
     return Request(max(1, len(tokens)), tuple(blocks), max(1, output_tokens))
 
@@ -162,7 +170,7 @@ class Engine:
         seconds = (
             speed.step_s + prefill / speed.prefill_tokens_s + len(decoding) / speed.decode_tokens_s
         )
-        return Step(seconds, tuple(prefilled_now), finished)
+        return Step(seconds, tuple(prefilled_now), finished, prefill, len(decoding))
 
     def _admit(self, request: Request) -> bool:
         """Take cached blocks and find room for the rest."""
@@ -172,10 +180,10 @@ class Engine:
                 break
             hits += 1
         # The last token is always computed: its output is the first token of the answer.
-        hits = min(hits, (request.prompt_tokens - 1) // BLOCK_TOKENS)
+        hits = min(hits, (request.prompt_tokens - 1) // self.speed.block_tokens)
         reused = sum(block in self._kept for block in request.blocks[:hits])
         whole = request.prompt_tokens + request.output_tokens
-        own = -(-whole // BLOCK_TOKENS) - len(request.blocks)
+        own = -(-whole // self.speed.block_tokens) - len(request.blocks)
         needed = len(request.blocks) - hits + own + reused
         room = self.speed.cache_blocks - len(self._used) - self._own
         if needed > room and self.running:
@@ -191,7 +199,7 @@ class Engine:
         over = len(self._kept) + len(self._used) + self._own - self.speed.cache_blocks
         for _ in range(min(over, len(self._kept))):
             self._kept.popitem(last=False)
-        request.cached_tokens = request.computed = hits * BLOCK_TOKENS
+        request.cached_tokens = request.computed = hits * self.speed.block_tokens
         self.queried_tokens += request.prompt_tokens
         self.hit_tokens += request.cached_tokens
         return True

@@ -203,7 +203,7 @@ class StubServer:
             return web.Response(status=503)
         text, finish = self._text(body, fault)
         prompt = prompt_of(body)
-        request = request_of(prompt, len(tokens_of(text or "")))
+        request = self._request(prompt, text)
         if (body.get("n") or 1) > 1:
             return await self._several(body, prompt)
         if request.prompt_tokens + 1 > self.max_model_len:
@@ -233,7 +233,7 @@ class StubServer:
     async def _several(self, body: dict[str, Any], prompt: str) -> web.Response:
         """Several samples of one prompt run side by side, and all but the first find it cached."""
         texts = [self._text(body | {"seed": number}, None) for number in range(body["n"])]
-        requests = [request_of(prompt, len(tokens_of(text or ""))) for text, _ in texts]
+        requests = [self._request(prompt, text) for text, _ in texts]
         events = [asyncio.Event() for _ in requests]
         for request, event in zip(requests, events, strict=True):
             self._done[id(request)] = event
@@ -253,6 +253,9 @@ class StubServer:
             answer["choices"][0] | {"index": number} for number, answer in enumerate(answers)
         ]
         return web.json_response(answers[0] | {"choices": choices})
+
+    def _request(self, prompt: str, text: str | None) -> Request:
+        return request_of(prompt, len(tokens_of(text or "")), self.speed.block_tokens)
 
     def _text(self, body: dict[str, Any], fault: Fault | None) -> tuple[str | None, str]:
         if isinstance(fault, Malformed):
@@ -437,6 +440,7 @@ def main() -> None:
     parser.add_argument("--max-num-seqs", type=int, default=Speed.max_num_seqs)
     parser.add_argument("--step", type=float, default=Speed.step_s)
     parser.add_argument("--cache-blocks", type=int, default=Speed.cache_blocks)
+    parser.add_argument("--block-tokens", type=int, default=Speed.block_tokens)
     given = parser.parse_args()
     speed = Speed(
         prefill_tokens_s=given.prefill,
@@ -444,6 +448,7 @@ def main() -> None:
         step_s=given.step,
         max_num_seqs=given.max_num_seqs,
         cache_blocks=given.cache_blocks,
+        block_tokens=given.block_tokens,
     )
     with StubServer(speed, port=given.port) as server:
         print(f"serving {MODEL!r} at {server.url}", flush=True)
