@@ -70,21 +70,21 @@ class ApproximateSearch:
         """Effort that can't be exceeded."""
         return int(self._index.ntotal if self.kind == "hnsw" else self._index.nlist)
 
-    def candidates(
-        self, queries: Vectors, k: int, *, live: NDArray[np.bool_] | None = None
-    ) -> tuple[Scores, Rows]:
+    def selector(self, live: NDArray[np.bool_]) -> Any:
+        """What `candidates` takes as `among`; `live` is shape (rows,): which may be found."""
+        return _faiss().IDSelectorBitmap(np.packbits(live, bitorder="little"))
+
+    def candidates(self, queries: Vectors, k: int, *, among: Any = None) -> tuple[Scores, Rows]:
         """Rows that are probably the best, with scores of their codes; -1 where there are fewer.
 
         Args:
             queries: shape (queries, dimensions).
             k: how many shall be right; several times as many come back, as codes are coarse.
-            live: shape (rows,): which rows may be found; None: all.
+            among: a `selector`, which takes longer to make than a query takes; None: all rows.
         """
         faiss = _faiss()
         wanted = min(k * _REFINE[self.kind], int(self._index.ntotal))
-        options: dict[str, Any] = {}
-        if live is not None:
-            options["sel"] = faiss.IDSelectorBitmap(np.packbits(live, bitorder="little"))
+        options = {} if among is None else {"sel": among}
         if self.kind == "hnsw":
             parameters = faiss.SearchParametersHNSW(efSearch=max(self.effort, wanted), **options)
         else:

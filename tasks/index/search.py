@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import ConfigError
+from tasks.index.approximate import SMALLEST
 from tasks.index.embed import Embedder, Vectors
-from tasks.index.scan import Rows, Scores, exact_scores, nearest
+from tasks.index.scan import Rows, Scores, exact_scores, nearest, scores_of_one
 from tasks.index.segment import Segment
 from tasks.index.version import IndexVersion, StoredIndex
 
@@ -69,11 +70,13 @@ class Index:
         self.stored = stored
         live = stored.live if among is None else among
         self._embedder = embedder
-        self._parts = [
+        parts = [
             _Part(number, segment, rows)
             for number, (segment, rows) in enumerate(zip(stored.segments, live, strict=True))
             if rows.any()
         ]
+        # What the largest has found says how little the others have to give.
+        self._parts = sorted(parts, key=lambda part: -part.n_live)
 
     @property
     def version(self) -> IndexVersion:
@@ -106,16 +109,13 @@ class Index:
         A segment is asked for more as long as one that it hasn't given could be among the best.
         """
         tolerance = 2 * vectors.shape[1] * float(np.finfo(np.float32).eps)
-        searches = [_PartSearch(part, vectors, top_k + _SLACK) for part in self._parts]
-        asked = True
-        while asked:
-            worst = np.array(
-                [
-                    _kth([search.scores[query] for search in searches], top_k)
-                    for query in range(len(vectors))
-                ]
-            )
-            asked = sum(search.extend(worst - tolerance) for search in searches) > 0
+        searches: list[_PartSearch] = []
+        worst = np.full(len(vectors), -np.inf)
+        for part in self._parts:
+            searches.append(_PartSearch(part, vectors, top_k + _SLACK, worst - tolerance))
+            worst = _worst(searches, top_k)
+        while sum(search.extend(worst - tolerance) for search in searches):
+            worst = _worst(searches, top_k)
         return [
             [
                 Hit(
@@ -137,13 +137,26 @@ class _Part:
         self.n_live = int(live.sum())
         self.codes = segment.codes
         self._live = None if self.n_live == len(live) else live
+        self._among = None
+        if self.codes is not None and self._live is not None:
+            self._among = self.codes.selector(self._live)
 
-    def nearest(self, queries: Vectors, k: int) -> tuple[Scores, list[Rows]]:
-        """The best live rows of each query; `k` is at most their number."""
+    def nearest(
+        self, queries: Vectors, k: int, least: NDArray[np.float64]
+    ) -> tuple[Scores, list[Rows]]:
+        """The best live rows of each query, and for each what the others score at most.
+
+        Args:
+            queries: shape (queries, dimensions).
+            k: rows for each; at most the number of live ones.
+            least: shape (queries,): nobody asks for rows that score less.
+        """
         if self.codes is None:
+            if len(queries) == 1 and len(self.vectors) < SMALLEST:
+                return self._nearest_to_one(queries[0], k, float(least[0]))
             scores, rows = nearest(queries, self.vectors, k, live=self._live)
             return scores[:, -1], list(rows)
-        _, candidates = self.codes.candidates(queries, k, live=self._live)
+        _, candidates = self.codes.candidates(queries, k, among=self._among)
         found = [rows[rows >= 0] for rows in candidates]
         for query, rows in enumerate(found):
             if len(rows) < k:
@@ -152,18 +165,29 @@ class _Part:
                 found[query] = exact[0]
         return np.full(len(queries), -np.inf, dtype=np.float32), found
 
+    def _nearest_to_one(self, query: Vectors, k: int, least: float) -> tuple[Scores, list[Rows]]:
+        scores = scores_of_one(query, self.vectors)
+        rows = np.flatnonzero(scores >= least)
+        if self._live is not None:
+            rows = rows[self._live[rows]]
+        last = -np.inf
+        if len(rows) > k:
+            rows = rows[np.argpartition(scores[rows], -k)[-k:]]
+            last = scores[rows].min()
+        return np.array([last], dtype=np.float32), [rows]
+
 
 class _PartSearch:
     """What one segment has given for each query so far."""
 
-    def __init__(self, part: _Part, queries: Vectors, k: int) -> None:
+    def __init__(self, part: _Part, queries: Vectors, k: int, least: NDArray[np.float64]) -> None:
         self.part = part
         self.rows: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * len(queries)
         self.scores: list[NDArray[np.float64]] = [np.empty(0)] * len(queries)
         self._queries = queries
         self._last = np.full(len(queries), np.inf)
         self._k = min(k, part.n_live)
-        self._fill(np.arange(len(queries)))
+        self._fill(np.arange(len(queries)), least)
 
     def extend(self, limit: NDArray[np.float64]) -> bool:
         """Ask for more where what wasn't given could score `limit`; say whether there was any."""
@@ -171,11 +195,11 @@ class _PartSearch:
         if not len(short):
             return False
         self._k = min(self._k * _GROW, self.part.n_live)
-        self._fill(short)
+        self._fill(short, limit)
         return True
 
-    def _fill(self, numbers: NDArray[np.int64]) -> None:
-        last, rows = self.part.nearest(self._queries[numbers], self._k)
+    def _fill(self, numbers: NDArray[np.int64], least: NDArray[np.float64]) -> None:
+        last, rows = self.part.nearest(self._queries[numbers], self._k, least[numbers])
         # An approximate search isn't asked again: what it hasn't given it doesn't know.
         self._last[numbers] = last if self._k < self.part.n_live else -np.inf
         for number, found in zip(numbers.tolist(), rows, strict=True):
@@ -184,7 +208,13 @@ class _PartSearch:
             self.scores[number] = exact_scores(self._queries[number], self.part.vectors[ordered])
 
 
-def _kth(scores: list[NDArray[np.float64]], k: int) -> float:
+def _worst(searches: Sequence[_PartSearch], k: int) -> NDArray[np.float64]:
+    """The k-th best score of each query so far, shape (queries,)."""
+    found = zip(*(search.scores for search in searches), strict=True)
+    return np.array([_kth(scores, k) for scores in found])
+
+
+def _kth(scores: Sequence[NDArray[np.float64]], k: int) -> float:
     """The k-th best score; minus infinity where there are fewer."""
     together = np.concatenate(scores)
     if len(together) < k:

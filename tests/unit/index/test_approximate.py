@@ -71,7 +71,7 @@ def test_deleted_rows_are_never_found(tmp_path: Path, kind: str):
     vectors = clustered()
     made = segment(tmp_path, vectors, kind)
     live = np.random.default_rng(3).random(ROWS) < 0.5
-    _, found = made.codes.candidates(vectors[:50], 10, live=live)
+    _, found = made.codes.candidates(vectors[:50], 10, among=made.codes.selector(live))
     assert live[found[found >= 0]].all()
 
 

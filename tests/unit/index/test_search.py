@@ -68,6 +68,24 @@ def test_the_same_question_asked_alone_or_with_others_finds_the_same(directory: 
     ]
 
 
+def test_of_more_equal_passages_than_are_asked_for_all_segments_give_the_first(tmp_path: Path):
+    before = [Document(f"{n:02d}", "Notes", TEXTS["trees"], {}) for n in range(0, 60, 2)]
+    after = before[3:] + [
+        Document(f"{n:02d}", "Notes", TEXTS["trees"], {}) for n in range(1, 60, 2)
+    ]
+    model = HashingEmbedder()
+    first = build_index(
+        MemorySnapshot(before), Chunking(), model, room=tmp_path, previous=None
+    ).directory
+    report = build_index(MemorySnapshot(after), Chunking(), model, room=tmp_path, previous=first)
+    assert [use.n_deleted for use in report.version.segments] == [3, 0]
+    index = open_index(report.directory, model)
+    question = "trees live for centuries"
+    (alone,) = index.search([question], top_k=6)
+    assert [hit.doc_id for hit in alone] == ["01", "03", "05", "06", "07", "08"]
+    assert index.search([question, "cats"], top_k=6)[0] == alone
+
+
 @pytest.mark.parametrize("offset", [0, 0.5, -1])
 @pytest.mark.parametrize(
     "name",
