@@ -40,8 +40,14 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Turn an error into a message and its exit code; a traceback is for our own mistakes."""
+def reported(
+    interrupted: str = "What was finished is stored; the same command continues.",
+) -> Iterator[None]:
+    """Turn an error into a message and its exit code; a traceback is for our own mistakes.
+
+    Args:
+        interrupted: what is true after Ctrl-C.
+    """
     try:
         yield
     except RatchetError as error:
@@ -50,7 +56,7 @@ def reported() -> Iterator[None]:
             errors.print(f"[bold]Next:[/bold] {escape(error.next_step)}", soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt:
-        errors.print("Interrupted. What was finished is stored; the same command continues.")
+        errors.print(f"Interrupted. {interrupted}")
         raise typer.Exit(130) from None
 
 

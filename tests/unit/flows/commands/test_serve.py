@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.stub.engine import Speed
 from benchmarks.stub.server import StubServer
 from flows.workspace import open_workspace
@@ -70,10 +72,18 @@ def test_profiles_of_weights_that_nobody_knows_must_be_named(ratchet, project):
     assert "expected the names" in shown.stderr
 
 
-def test_a_rate_of_nothing_is_refused_before_anything_is_started(ratchet, project):
-    shown = ratchet("serve", "probe", "champion", "--rate", "0")
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
+def test_a_rate_that_is_none_is_refused_before_anything_is_started(ratchet, project, rate: str):
+    shown = ratchet("serve", "probe", "champion", "--rate", rate)
     assert shown.exit_code == 2
-    assert "--rate is 0" in shown.stderr
+    assert f"--rate is {rate}" in shown.stderr
+
+
+def test_a_profile_that_nobody_described_is_named(ratchet, project):
+    shown = ratchet("serve", "bench", "no-such-profile")
+    assert shown.exit_code == 2
+    assert "no-such-profile" in shown.stderr
+    assert "configs/models.yaml" in shown.stderr
 
 
 def test_one_server_can_not_serve_two_models_in_one_schedule(ratchet, project):
