@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,4 +81,23 @@ def in_prefect(workspace: Workspace, run: Callable[[], Any]) -> Any:
         environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     environment.setdefault("PREFECT_LOGGING_SERVER_LEVEL", "ERROR")
     os.environ.update(environment)
+    if "PREFECT_API_URL" not in environment:
+        _start_temporary_server()
     return run()
+
+
+def _start_temporary_server() -> None:
+    """Start Prefect's own server for this process so that Ctrl-C reaches us alone.
+
+    A terminal interrupts every process of a command. Without its server Prefect can't end the run:
+    it tries again for minutes and waits at the exit for ever. A process inherits which signals are
+    blocked when it is started.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        # The one that Prefect would start itself, and now finds.
+        SubprocessASGIServer().start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
