@@ -11,7 +11,7 @@ from rich.markup import escape
 from flows.commands.console import Json, print_json, reported, screen, table
 from flows.show import terminal_progress
 from flows.workspace import Workspace, open_workspace
-from tasks.digest import SHORT
+from tasks.digest import SHORT, Digest
 from tasks.errors import BadInput, ConfigError, RegistryError
 from tasks.evaluate.run import Progress
 from tasks.index.inspect import compare_versions, room_stats, summarise
@@ -73,6 +73,8 @@ def show(
             size = decimal(segment.bytes)
             shown.add_row(segment.digest[:SHORT], segment.kind, *counts, recall, size)
         screen.print(shown)
+        if picture is not None:
+            screen.print(f"Picture: {escape(str(picture))}")
 
 
 @index.command()
@@ -252,10 +254,23 @@ def pull(
             stored = remote.names(VERSIONS)
             found = [name for name in stored if name.startswith(version.lower())]
             if len(found) != 1:
-                with workspace.registry(repair=False) as registry:
-                    found = [registry.release(version).index_digest]
+                found = [_index_of(workspace, version, remote, stored)]
             moved = pull_version(found[0], room, remote, embeddings=embeddings)
         _show_transfer("pulled", moved, as_json)
+
+
+def _index_of(workspace: Workspace, name: str, remote: Remote, stored: list[str]) -> Digest:
+    """The index of a release; an error says what the store has instead."""
+    try:
+        with workspace.registry(repair=False) as registry:
+            return registry.release(name).index_digest
+    except RegistryError as error:
+        there = ", ".join(digest[:SHORT] for digest in stored) or "none"
+        raise RegistryError(
+            f"{name!r} is neither the start of one version in the store {remote.url!r}, which has "
+            f"{there}, nor a release here: {error.message}",
+            next_step="Name a version by the start of its digest: ratchet index pull DIGEST",
+        ) from error
 
 
 def _remote(workspace: Workspace, url: str | None, progress: Progress) -> Remote:

@@ -112,7 +112,8 @@ def _profiles(found: "Sequence[ProfileResult]") -> Table:
     )
     for rows in zip(*(latency_rows(each.latency) for each in found), strict=True):
         for place, name in enumerate(("50 %", "95 %", "99 %")):
-            shown.add_row(f"{rows[0].what}, {name}", *(row.quantiles[place] for row in rows))
+            cells = (escape(row.quantiles[place]) for row in rows)
+            shown.add_row(f"{rows[0].what}, {name}", *cells)
     for name in found[0].quality:
         values = [each.quality.get(name) for each in found]
         shown.add_row(name, *(UNKNOWN if v is None else significant(v) for v in values))
@@ -139,7 +140,8 @@ def _named(workspace: Workspace, names: list[str]) -> dict[str, Release]:
 def _show(found: LatencyReport) -> None:
     shown = table("release", "time", ">50 %", ">95 %", ">99 %", ">requests", ">failed")
     for row in latency_rows(found):
-        shown.add_row(escape(row.side), row.what, *row.quantiles, str(row.n), str(row.failures))
+        cells = map(escape, (row.side, row.what, *row.quantiles))
+        shown.add_row(*cells, str(row.n), str(row.failures))
     screen.print(shown)
     screen.print(
         f"{found.rate:g} requests a second of all together (Poisson, seed {found.seed}), prefix "

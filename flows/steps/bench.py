@@ -46,7 +46,7 @@ class ProfileResult(Settings):
     currency: str
     latency: LatencyReport
     quality: dict[str, float]
-    """Means of the evaluation's measures that need no judge."""
+    """Means of the evaluation's measures of quality that need no judge."""
     evaluation: Digest
 
 
@@ -105,9 +105,13 @@ def bench_profiles(
 
 
 def _with_model(workspace: Workspace, name: str) -> Workspace:
-    """The workspace with another model, and without a judge: it would have to be served too."""
+    """The workspace with another model, and without a judge: it would have to be served too.
+
+    What answers take is measured apart: an evaluation's may come from an earlier run, by the cache.
+    """
     project = workspace.project
-    measures = tuple(each for each in project.evaluate.measures if not measure(each).judged)
+    found = (measure(name) for name in project.evaluate.measures)
+    measures = tuple(each.name for each in found if not each.judged and "usage" not in each.inputs)
     evaluate = project.evaluate.model_copy(
         update={
             "measures": measures,

@@ -168,7 +168,10 @@ class Remote:
         """Where to write a file that must appear when it is complete."""
         final = f"{self._root}/{key}"
         with self._reached():
-            self._files.makedirs(final.rpartition("/")[0], exist_ok=True)
+            try:
+                self._files.makedirs(final.rpartition("/")[0], exist_ok=True)
+            except FileNotFoundError as error:
+                raise self._unavailable(error) from error
             if self._whole:
                 yield final
                 return
@@ -185,12 +188,15 @@ class Remote:
             raise
         except Exception as error:
             # Each kind of store has errors of its own, and few are OSErrors.
-            what = str(error) or type(error).__name__
-            raise ServerUnavailable(
-                f"The store {self.url!r} can't be reached, or refuses: {what}.",
-                next_step="Check its address and that you may read and write there, then run the "
-                "same command again: what was copied is kept.",
-            ) from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> ServerUnavailable:
+        what = str(error) or type(error).__name__
+        return ServerUnavailable(
+            f"The store {self.url!r} can't be reached, or refuses: {what}.",
+            next_step="Check its address and that you may read and write there, then run the "
+            "same command again: what was copied is kept.",
+        )
 
     def damaged(self, key: str, what: str) -> CorruptArtifact:
         """The error for a directory of the store whose bytes aren't those that were pushed."""

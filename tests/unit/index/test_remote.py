@@ -106,6 +106,8 @@ def test_a_store_that_refuses_is_named(tmp_path: Path):
     (tmp_path / "store").write_text("a file where the store's directory should be")
     with pytest.raises(ServerUnavailable, match="store"):
         push(report.directory, Remote(f"file://{tmp_path}/store"))
+    with pytest.raises(ServerUnavailable, match="proc"):
+        push(report.directory, Remote("file:///proc/no-such-place"))
 
 
 def test_every_byte_that_is_moved_is_told(tmp_path: Path):

@@ -46,7 +46,7 @@ def test_profiles_are_measured_one_after_the_other_and_kept(ratchet, project):
     with StubServer(speed, models=("tiny",)) as one, StubServer(speed, models=("wide",)) as two:
         hosted(project, one.url)
         hosted(project, two.url, "wide")
-        project.edit("evaluate", measures=["R@4", "contains", "faithfulness"])
+        project.edit("evaluate", measures=["R@4", "contains", "faithfulness", "latency_s"])
         publish(open_workspace())
         arguments = ("serve", "bench", "tiny", "wide", "--rate", "50", "--requests", "2")
         shown = ratchet(*arguments, "--json")
@@ -57,11 +57,14 @@ def test_profiles_are_measured_one_after_the_other_and_kept(ratchet, project):
     for each in found["profiles"]:
         assert (each["calls"], each["failures"]) == (3, 0)
         assert each["latency"]["sides"][each["model"]]["requests"] == 2
-        # Without a judge, so that a server needn't serve two models.
+        # No judge, so that a server needn't serve two models, and nothing that the cache says of
+        # what answers took once.
         assert set(each["quality"]) == {"R@4", "contains"}
         assert each["cost"] > 0
     assert json.loads(Path(found["file"]).read_text())["profiles"] == found["profiles"]
     assert "cost of 1,000 answers" in table.stdout
+    # Two requests bound nothing from below; brackets aren't swallowed as markup.
+    assert "[0, " in table.stdout
     assert "first token, 95 %" in table.stdout
 
 
