@@ -409,7 +409,7 @@ def _named(mapping: dict[str, V], name: str, what: str) -> V:
     if name not in mapping:
         raise ConfigError(
             f"configs/models.yaml has no {name!r} under {what!r}; it has {sorted(mapping)}.",
-            next_step="Correct the name in configs/release.yaml or add the model.",
+            next_step="Take one of these, or describe it in configs/models.yaml.",
         )
     return mapping[name]
 

@@ -15,7 +15,7 @@ RatchetError
 │   ├── BudgetSpent          the next model call would cost more than the budget has
 │   └── TooManyFailures      an evaluation stopped because its server is gone
 └── Transient                trying again may help; exit code 1, Prefect retries
-    ├── ServerUnavailable    vLLM, MLflow, Prefect or the ledger's PostgreSQL doesn't answer
+    ├── ServerUnavailable    vLLM, MLflow, Prefect, PostgreSQL or a store doesn't answer
     ├── CallFailed           one model call failed after its retries
     └── PromotionConflict    another promotion won the race
 """
@@ -118,7 +118,7 @@ class TooManyFailures(Terminal):
 
 
 class ServerUnavailable(Transient):
-    """vLLM, MLflow, Prefect or the ledger's PostgreSQL doesn't answer."""
+    """vLLM, MLflow, Prefect, the ledger's PostgreSQL or a store of indexes doesn't answer."""
 
 
 class CallFailed(Transient):

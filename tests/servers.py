@@ -4,7 +4,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -198,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
                 double.in_flight -= 1
 
     def _answer(self, double: OpenAIServer, body: dict[str, Any], fault: Fault | None) -> None:
-        time.sleep(double.delay_s)
+        double.closing.wait(double.delay_s)
         if double.api_key and self.headers["authorization"] != f"Bearer {double.api_key}":
             sent = self.headers["authorization"]
             self._send(401, {"error": {"message": f"Incorrect API key provided: {sent}"}})

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,8 +41,14 @@ def table(*columns: str, title: str | None = None) -> Table:
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Turn an error into a message and its exit code; a traceback is for our own mistakes."""
+def reported(
+    interrupted: str = "What was finished is stored; the same command continues.",
+) -> Iterator[None]:
+    """Turn an error into a message and its exit code; a traceback is for our own mistakes.
+
+    Args:
+        interrupted: what is true after Ctrl-C.
+    """
     try:
         yield
     except RatchetError as error:
@@ -50,7 +57,7 @@ def reported() -> Iterator[None]:
             errors.print(f"[bold]Next:[/bold] {escape(error.next_step)}", soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt:
-        errors.print("Interrupted. What was finished is stored; the same command continues.")
+        errors.print(f"Interrupted. {interrupted}")
         raise typer.Exit(130) from None
 
 
@@ -74,4 +81,23 @@ def in_prefect(workspace: Workspace, run: Callable[[], Any]) -> Any:
         environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     environment.setdefault("PREFECT_LOGGING_SERVER_LEVEL", "ERROR")
     os.environ.update(environment)
+    if "PREFECT_API_URL" not in environment:
+        _start_temporary_server()
     return run()
+
+
+def _start_temporary_server() -> None:
+    """Start Prefect's own server for this process so that Ctrl-C reaches us alone.
+
+    A terminal interrupts every process of a command. Without its server Prefect can't end the run:
+    it tries again for minutes and waits at the exit for ever. A process inherits which signals are
+    blocked when it is started.
+    """
+    from prefect.server.api.server import SubprocessASGIServer
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        # The one that Prefect would start itself, and now finds.
+        SubprocessASGIServer().start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -9,9 +9,11 @@ from rich.filesize import decimal
 from rich.markup import escape
 
 from flows.commands.console import Json, print_json, reported, screen, table
+from flows.show import terminal_progress
 from flows.workspace import Workspace, open_workspace
-from tasks.digest import SHORT
+from tasks.digest import SHORT, Digest
 from tasks.errors import BadInput, ConfigError, RegistryError
+from tasks.evaluate.run import Progress
 from tasks.index.inspect import compare_versions, room_stats, summarise
 from tasks.index.remote import VERSIONS, Remote, Transfer
 from tasks.index.remote import pull as pull_version
@@ -71,6 +73,8 @@ def show(
             size = decimal(segment.bytes)
             shown.add_row(segment.digest[:SHORT], segment.kind, *counts, recall, size)
         screen.print(shown)
+        if picture is not None:
+            screen.print(f"Picture: {escape(str(picture))}")
 
 
 @index.command()
@@ -129,7 +133,6 @@ def search(
         workspace = open_workspace()
         stored = _open(workspace, version)
         # The model's libraries take seconds: not before the version is known to be there.
-        from flows.show import terminal_progress
         from flows.steps.search import explain, searched_release
 
         release = searched_release(
@@ -225,9 +228,11 @@ def push(
     """
     with reported():
         workspace = open_workspace()
-        remote = _remote(workspace, url)
-        directory = _open(workspace, version).directory
-        _show_transfer("pushed", push_version(directory, remote, embeddings=embeddings), as_json)
+        with terminal_progress() as progress:
+            remote = _remote(workspace, url, progress)
+            directory = _open(workspace, version).directory
+            moved = push_version(directory, remote, embeddings=embeddings)
+        _show_transfer("pushed", moved, as_json)
 
 
 @index.command()
@@ -243,24 +248,46 @@ def pull(
     """
     with reported():
         workspace = open_workspace()
-        remote = _remote(workspace, url)
-        stored = remote.names(VERSIONS)
-        found = [name for name in stored if name.startswith(version.lower())]
-        if len(found) != 1:
-            with workspace.registry(repair=False) as registry:
-                found = [registry.release(version).index_digest]
-        moved = pull_version(found[0], workspace.home.room("index"), remote, embeddings=embeddings)
+        room = workspace.home.room("index")
+        with terminal_progress() as progress:
+            remote = _remote(workspace, url, progress)
+            stored = remote.names(VERSIONS)
+            found = [name for name in stored if name.startswith(version.lower())]
+            if len(found) != 1:
+                found = [_index_of(workspace, version, remote, stored)]
+            moved = pull_version(found[0], room, remote, embeddings=embeddings)
         _show_transfer("pulled", moved, as_json)
 
 
-def _remote(workspace: Workspace, url: str | None) -> Remote:
+def _index_of(workspace: Workspace, name: str, remote: Remote, stored: list[str]) -> Digest:
+    """The index of a release; an error says what the store has instead."""
+    try:
+        with workspace.registry(repair=False) as registry:
+            return registry.release(name).index_digest
+    except RegistryError as error:
+        there = ", ".join(digest[:SHORT] for digest in stored) or "none"
+        raise RegistryError(
+            f"{name!r} is neither the start of one version in the store {remote.url!r}, which has "
+            f"{there}, nor a release here: {error.message}",
+            next_step="Name a version by the start of its digest: ratchet index pull DIGEST",
+        ) from error
+
+
+def _remote(workspace: Workspace, url: str | None, progress: Progress) -> Remote:
     wanted = url or workspace.project.services.storage.url
     if wanted is None:
         raise ConfigError(
             "There is no store: storage.url in configs/services.yaml is null.",
             next_step="Set it, or give one: --url file:///mnt/shared/ratchet",
         )
-    return Remote(wanted)
+    total = 0
+
+    def moved(size: int) -> None:
+        nonlocal total
+        total += size
+        progress(f"copied: {decimal(total)}", 0, 0)
+
+    return Remote(wanted, moved=moved)
 
 
 def _show_transfer(done: str, moved: Transfer, as_json: bool) -> None:

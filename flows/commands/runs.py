@@ -98,7 +98,7 @@ def evaluate(
     ] = "configs/release.yaml",
     cases: Cases = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="An engine for this alone, and no server.")
+        bool, typer.Option("--offline", help="Run vLLM for this alone, without a port.")
     ] = False,
     as_json: Json = False,
 ) -> None:

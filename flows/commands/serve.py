@@ -1,5 +1,6 @@
 """`ratchet serve`: how fast a release's model answers, and which way of serving it is cheapest."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +13,7 @@ from flows.show import terminal_progress
 from flows.workspace import Workspace, open_workspace
 from tasks.answer.release import Release
 from tasks.config import LatencySettings
-from tasks.errors import ConfigError
+from tasks.errors import BadInput
 from tasks.report.latency import latency_rows
 from tasks.report.numbers import UNKNOWN, money, percent, significant
 from tasks.serve.latency import LatencyReport
@@ -43,7 +44,7 @@ def probe(
     """
     from flows.steps.latency import probe_releases
 
-    with reported():
+    with reported("Nothing is stored: times of a probe that was cut short would be others."):
         settings = _settings(rate, requests, prefix_cache)
         workspace = open_workspace()
         with terminal_progress() as progress:
@@ -73,7 +74,7 @@ def bench(
     """
     from flows.steps.bench import bench_profiles, profiles_of
 
-    with reported():
+    with reported("Profiles that were finished are stored; a new run begins with the first."):
         settings = _settings(rate, requests, "busted")
         workspace = open_workspace(cases=cases)
         names = profiles or profiles_of(workspace)
@@ -111,7 +112,8 @@ def _profiles(found: "Sequence[ProfileResult]") -> Table:
     )
     for rows in zip(*(latency_rows(each.latency) for each in found), strict=True):
         for place, name in enumerate(("50 %", "95 %", "99 %")):
-            shown.add_row(f"{rows[0].what}, {name}", *(row.quantiles[place] for row in rows))
+            cells = (escape(row.quantiles[place]) for row in rows)
+            shown.add_row(f"{rows[0].what}, {name}", *cells)
     for name in found[0].quality:
         values = [each.quality.get(name) for each in found]
         shown.add_row(name, *(UNKNOWN if v is None else significant(v) for v in values))
@@ -121,10 +123,10 @@ def _profiles(found: "Sequence[ProfileResult]") -> Table:
 def _settings(
     rate: float, requests: int, prefix_cache: Literal["busted", "as_is"]
 ) -> LatencySettings:
-    if not rate > 0:
-        raise ConfigError(
-            f"--rate is {rate:g}; expected requests a second, more than 0.",
-            next_step="ratchet serve probe champion --rate 0.5",
+    if not 0 < rate < math.inf:
+        raise BadInput(
+            f"--rate is {rate:g}; expected a number of requests a second, more than 0.",
+            next_step="Leave it out for 0.5, or give a rate that the server can take.",
         )
     return LatencySettings(rate=rate, requests=requests, prefix_cache=prefix_cache)
 
@@ -138,7 +140,8 @@ def _named(workspace: Workspace, names: list[str]) -> dict[str, Release]:
 def _show(found: LatencyReport) -> None:
     shown = table("release", "time", ">50 %", ">95 %", ">99 %", ">requests", ">failed")
     for row in latency_rows(found):
-        shown.add_row(escape(row.side), row.what, *row.quantiles, str(row.n), str(row.failures))
+        cells = map(escape, (row.side, row.what, *row.quantiles))
+        shown.add_row(*cells, str(row.n), str(row.failures))
     screen.print(shown)
     screen.print(
         f"{found.rate:g} requests a second of all together (Poisson, seed {found.seed}), prefix "

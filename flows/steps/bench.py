@@ -1,6 +1,7 @@
 """Serving profiles of a model -> what each is worth: throughput, latency under load, quality."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -45,7 +46,7 @@ class ProfileResult(Settings):
     currency: str
     latency: LatencyReport
     quality: dict[str, float]
-    """Means of the evaluation's measures that need no judge."""
+    """Means of the evaluation's measures of quality that need no judge."""
     evaluation: Digest
 
 
@@ -88,7 +89,8 @@ def bench_profiles(
         workspace.project.models.generator(name)
     corpus = snapshot_corpus(workspace, progress).digest
     began = datetime.now(UTC)
-    results = []
+    path = workspace.home.room("serving") / f"{began:%Y%m%dT%H%M%S%f}.json"
+    results: list[ProfileResult] = []
     for name in names:
         own = _with_model(workspace, name)
         release = wanted_release(own, corpus)
@@ -96,16 +98,20 @@ def bench_profiles(
         with own.registry() as registry:
             registry.register(release, who=actor(), why="measured as a serving profile")
         results.append(_measure(own, release, settings, progress))
-    path = workspace.home.room("serving") / f"{began:%Y%m%dT%H%M%S%f}.json"
-    profiles = [result.model_dump(mode="json") for result in results]
-    write_json(path, {"started_at": began.isoformat(timespec="seconds"), "profiles": profiles})
+        # Whatever becomes of the next profile, this one took minutes.
+        profiles = [result.model_dump(mode="json") for result in results]
+        write_json(path, {"started_at": began.isoformat(timespec="seconds"), "profiles": profiles})
     return tuple(results), path
 
 
 def _with_model(workspace: Workspace, name: str) -> Workspace:
-    """The workspace with another model, and without a judge: it would have to be served too."""
+    """The workspace with another model, and without a judge: it would have to be served too.
+
+    What answers take is measured apart: an evaluation's may come from an earlier run, by the cache.
+    """
     project = workspace.project
-    measures = tuple(each for each in project.evaluate.measures if not measure(each).judged)
+    found = (measure(name) for name in project.evaluate.measures)
+    measures = tuple(each.name for each in found if not each.judged and "usage" not in each.inputs)
     evaluate = project.evaluate.model_copy(
         update={
             "measures": measures,
@@ -148,25 +154,16 @@ async def _throughput(
     workspace: Workspace, release: Release, prompts: Sequence[list[Message]], progress: Progress
 ) -> tuple[PurposeTotals, float, str]:
     """Give the server everything at once, past the cache of answers."""
-    sampling = release.model.sampling
     done = 0
     async with open_door(workspace, release.model, progress=progress) as door:
 
         async def one(position: int, messages: list[Message]) -> None:
             nonlocal done
-            body = {
-                "model": door.model_name,
-                "messages": messages,
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "max_tokens": sampling.max_tokens,
-                "seed": sampling.seed,
-            }
-            try:
-                await door.ask_uncached(body, purpose=PURPOSE, position=position)
-            except CallFailed:
-                # Counted by the door; how many failed is part of the result.
-                return
+            # Counted by the door; how many failed is part of the result.
+            with contextlib.suppress(CallFailed):
+                await door.ask_uncached(
+                    door.chat_body(messages), purpose=PURPOSE, position=position
+                )
             done += 1
             progress(f"throughput {release.model.name}", done, len(prompts))
 

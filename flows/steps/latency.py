@@ -59,7 +59,8 @@ def probe_releases(
         side: suite_prompts(workspace, release, settings.requests, progress)
         for side, release in releases.items()
     }
-    progress(f"latency: {settings.requests} requests a side at {settings.rate:g}/s", 0, 0)
+    stage = f"latency: {settings.requests} requests a side at {settings.rate:g}/s"
+    progress(stage, 0, settings.requests * len(releases))
 
     async def work() -> LatencyReport:
         doors: dict[Digest, ModelClient] = {}
@@ -76,6 +77,7 @@ def probe_releases(
                 requests=settings.requests,
                 seed=workspace.project.evaluate.seed,
                 prefix_cache=settings.prefix_cache,
+                progress=lambda done, total: progress(stage, done, total),
             )
 
     return asyncio.run(work())

@@ -6,7 +6,6 @@ not Fair Evaluators", 2023), so each pair is shown twice, and only an answer tha
 both places has won.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tasks.evaluate.measures.base import CaseResult, MeasureContext, NotScored
 from tasks.evaluate.measures.rubric import NO_REFERENCE, NO_TEXT
 from tasks.evaluate.measures.schema import form_schema
 from tasks.serve.label import calling
+from tasks.serve.together import together
 from tasks.serve.version import ModelVersion
 
 _VERSION = 1
@@ -134,7 +134,7 @@ async def prefer(
         progress("compare answers", done, len(pairs))
         return row
 
-    return tuple(await asyncio.gather(*(one(number, pair) for number, pair in enumerate(pairs))))
+    return tuple(await together([one(number, pair) for number, pair in enumerate(pairs)]))
 
 
 async def _preference(pair: AnsweredPair, context: MeasureContext) -> Preference:

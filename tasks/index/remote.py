@@ -1,7 +1,8 @@
 """Index versions here <-> the same versions in a store that other machines reach."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -9,7 +10,13 @@ from pydantic import ValidationError
 
 from tasks.config import Settings
 from tasks.digest import Digest, file_digest
-from tasks.errors import ConfigError, CorruptArtifact, RegistryError
+from tasks.errors import (
+    ConfigError,
+    CorruptArtifact,
+    RatchetError,
+    RegistryError,
+    ServerUnavailable,
+)
 from tasks.index.cache import EMBEDDINGS, EmbeddingCache
 from tasks.index.segment import MANIFEST, SEGMENTS, load_segment
 from tasks.index.version import StoredIndex, has_segments, load_version
@@ -44,14 +51,19 @@ class Transfer:
 
 
 class Remote:
-    """A store of directories whose last file is a manifest: without one, there is no directory."""
+    """A store of directories whose last file is a manifest: without one, there is no directory.
 
-    def __init__(self, url: str) -> None:
-        """Open the store.
+    Every method raises ServerUnavailable where the store can't be reached or refuses.
 
-        Raises:
-            ConfigError: fsspec has nothing for this kind of URL.
-        """
+    Args:
+        url: as fsspec names the store.
+        moved: told the bytes of each file that was sent or received.
+
+    Raises:
+        ConfigError: fsspec has nothing for this kind of URL.
+    """
+
+    def __init__(self, url: str, *, moved: Callable[[int], None] | None = None) -> None:
         from fsspec.core import url_to_fs
 
         try:
@@ -59,24 +71,27 @@ class Remote:
         except (ImportError, ValueError) as error:
             raise ConfigError(
                 f"The store {url!r} can't be opened: {error}.",
-                next_step="Correct storage.url in configs/services.yaml, or install what fsspec "
-                "asks for.",
+                next_step="Correct --url or storage.url in configs/services.yaml, or install what "
+                "fsspec asks for.",
             ) from error
         self.url = url
+        self._moved = moved or (lambda _: None)
         self._root = root.rstrip("/")
         kinds = self._files.protocol
         self._whole = bool({kinds} & _WHOLE if isinstance(kinds, str) else set(kinds) & _WHOLE)
 
     def names(self, kind: str) -> list[str]:
         """Names of the whole directories of one kind, in order."""
-        found = self._files.glob(f"{self._root}/{kind}/*/{MANIFEST}")
+        with self._reached():
+            found = self._files.glob(f"{self._root}/{kind}/*/{MANIFEST}")
         return sorted(PurePosixPath(path).parent.name for path in found)
 
     def has(self, key: str) -> bool:
         """Whether a whole directory is there."""
         # Another machine may have written since the store was listed.
         self._files.invalidate_cache()
-        return bool(self._files.exists(f"{self._root}/{key}/{MANIFEST}"))
+        with self._reached():
+            return bool(self._files.exists(f"{self._root}/{key}/{MANIFEST}"))
 
     def put(self, directory: Path, key: str, names: Iterable[str], manifest: bytes) -> Transfer:
         """Upload files of a directory and then its manifest; nothing where it is there."""
@@ -86,7 +101,9 @@ class Remote:
         for name in names:
             path = directory / name
             self._upload(f"{key}/{name}", path)
-            sent += Transfer(1, path.stat().st_size)
+            size = path.stat().st_size
+            sent += Transfer(1, size)
+            self._moved(size)
         self._write(f"{key}/{MANIFEST}", manifest)
         return sent + Transfer(1, len(manifest))
 
@@ -97,7 +114,8 @@ class Remote:
             RegistryError: there is no such directory.
         """
         try:
-            return bytes(self._files.cat_file(f"{self._root}/{key}/{MANIFEST}"))
+            with self._reached():
+                return bytes(self._files.cat_file(f"{self._root}/{key}/{MANIFEST}"))
         except FileNotFoundError as error:
             raise RegistryError(
                 f"The store {self.url!r} has no {key!r}.",
@@ -118,40 +136,67 @@ class Remote:
             path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self._files.get_file(f"{self._root}/{key}/{name}", str(path))
+                with self._reached():
+                    self._files.get_file(f"{self._root}/{key}/{name}", str(path))
             except FileNotFoundError as error:
                 raise self.damaged(key, f"{name} is missing") from error
             found = file_digest(path)
             if found != expected:
                 raise self.damaged(key, f"{name} has digest {found[:12]}, expected {expected[:12]}")
-            got += Transfer(1, path.stat().st_size)
+            size = path.stat().st_size
+            got += Transfer(1, size)
+            self._moved(size)
         return got
 
     def delete(self, key: str) -> None:
         """Delete a directory, its manifest first; nothing where there is none."""
         if self.has(key):
-            self._files.rm_file(f"{self._root}/{key}/{MANIFEST}")
-            self._files.rm(f"{self._root}/{key}", recursive=True)
+            with self._reached():
+                self._files.rm_file(f"{self._root}/{key}/{MANIFEST}")
+                self._files.rm(f"{self._root}/{key}", recursive=True)
 
     def _upload(self, key: str, path: Path) -> None:
-        final = f"{self._root}/{key}"
-        self._files.makedirs(final.rpartition("/")[0], exist_ok=True)
-        if self._whole:
-            self._files.put_file(str(path), final)
-            return
-        partial = f"{final}.partial-{uuid.uuid4().hex}"
-        self._files.put_file(str(path), partial)
-        self._files.mv(partial, final)
+        with self._appearing(key) as at:
+            self._files.put_file(str(path), at)
 
     def _write(self, key: str, content: bytes) -> None:
+        with self._appearing(key) as at:
+            self._files.pipe_file(at, content)
+
+    @contextmanager
+    def _appearing(self, key: str) -> Iterator[str]:
+        """Where to write a file that must appear when it is complete."""
         final = f"{self._root}/{key}"
-        self._files.makedirs(final.rpartition("/")[0], exist_ok=True)
-        if self._whole:
-            self._files.pipe_file(final, content)
-            return
-        partial = f"{final}.partial-{uuid.uuid4().hex}"
-        self._files.pipe_file(partial, content)
-        self._files.mv(partial, final)
+        with self._reached():
+            try:
+                self._files.makedirs(final.rpartition("/")[0], exist_ok=True)
+            except FileNotFoundError as error:
+                raise self._unavailable(error) from error
+            if self._whole:
+                yield final
+                return
+            partial = f"{final}.partial-{uuid.uuid4().hex}"
+            yield partial
+            self._files.mv(partial, final)
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, RatchetError):
+            # What is missing says the caller.
+            raise
+        except Exception as error:
+            # Each kind of store has errors of its own, and few are OSErrors.
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> ServerUnavailable:
+        what = str(error) or type(error).__name__
+        return ServerUnavailable(
+            f"The store {self.url!r} can't be reached, or refuses: {what}.",
+            next_step="Check its address and that you may read and write there, then run the "
+            "same command again: what was copied is kept.",
+        )
 
     def damaged(self, key: str, what: str) -> CorruptArtifact:
         """The error for a directory of the store whose bytes aren't those that were pushed."""

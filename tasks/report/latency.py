@@ -42,7 +42,7 @@ def _cells(values: Sequence[Quantile]) -> tuple[str, str, str]:
 
 
 def _cell(value: Quantile) -> str:
-    low, high = (
-        numbers.UNKNOWN if end is None else numbers.duration(end) for end in (value.low, value.high)
-    )
+    # Too few requests can't bound it: then no time is too short, or too long.
+    low = "0" if value.low is None else numbers.duration(value.low)
+    high = "∞" if value.high is None else numbers.duration(value.high)
     return f"{numbers.duration(value.value)} [{low}, {high}]"

@@ -154,8 +154,9 @@ def _legends(
     def dot(label: str, **look: object) -> Line2D:
         return Line2D([], [], linestyle="none", label=label, **look)  # type: ignore[arg-type]
 
+    compared = "unchanged" if projection.new or projection.removed else "all"
     states = [
-        dot(f"unchanged: {numbers.count(projection.kept)}", marker="o", color=_OTHER, alpha=0.6)
+        dot(f"{compared}: {numbers.count(projection.kept)}", marker="o", color=_OTHER, alpha=0.6)
     ]
     if projection.new:
         states.append(

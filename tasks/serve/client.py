@@ -196,16 +196,9 @@ class ModelClient:
             CallFailed: it failed after its retries; has `purpose`, `attempts` and `status`.
             TooManyFailures: so many calls failed that none is sent any more.
         """
-        drawn = sampling or self.version.sampling
         repeat = current_label().repeat if repeat is None else repeat
-        body: dict[str, Any] = {
-            "model": self.model_name,
-            "messages": list(messages),
-            "temperature": drawn.temperature,
-            "top_p": drawn.top_p,
-            "max_tokens": drawn.max_tokens,
-            "seed": drawn.seed + repeat,
-        }
+        body = self.chat_body(messages, sampling)
+        body["seed"] += repeat
         if schema is not None:
             body["response_format"] = response_format(schema)
         with calling(purpose=purpose, repeat=repeat):
@@ -225,6 +218,25 @@ class ModelClient:
             refused=bool(refusal),
         )
 
+    def chat_body(
+        self, messages: Sequence[Message], sampling: Sampling | None = None
+    ) -> dict[str, Any]:
+        """The request that asks the model once, as `ask_uncached` takes it.
+
+        Args:
+            messages: the conversation.
+            sampling: instead of the version's own.
+        """
+        drawn = sampling or self.version.sampling
+        return {
+            "model": self.model_name,
+            "messages": list(messages),
+            "temperature": drawn.temperature,
+            "top_p": drawn.top_p,
+            "max_tokens": drawn.max_tokens,
+            "seed": drawn.seed,
+        }
+
     async def time_stream(self, messages: Sequence[Message], *, purpose: str) -> Streamed:
         """Ask once, at once, and time the answer's tokens.
 
@@ -240,21 +252,12 @@ class ModelClient:
         """
         if self._budget is not None:
             self._budget.check(purpose)
-        drawn = self.version.sampling
-        body = {
-            "model": self.model_name,
-            "messages": list(messages),
-            "temperature": drawn.temperature,
-            "top_p": drawn.top_p,
-            "max_tokens": drawn.max_tokens,
-            "seed": drawn.seed,
-        }
         present = self.stream.present or self.stream.endpoints
         endpoint = preferred(prefix_key(None, str(messages)), present)
         with endpoint.share.request() as share:
             said = await stream_once(
                 f"{endpoint.url}/chat/completions",
-                body,
+                self.chat_body(messages),
                 headers={"authorization": f"Bearer {self._key}"} if self._key else {},
                 timeout_s=self._timeout_s,
                 socket=self._socket,

@@ -6,7 +6,7 @@ not. A closed loop would wait for a slow server and so leave out what a user wou
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -126,6 +126,7 @@ async def probe(
     requests: int,
     seed: int,
     prefix_cache: PrefixCache,
+    progress: Callable[[int, int], None] | None = None,
 ) -> LatencyReport:
     """Send every request at its time and wait for all answers.
 
@@ -136,6 +137,7 @@ async def probe(
         requests: of each side.
         seed: of the schedule.
         prefix_cache: whether each prompt gets a first line of its own.
+        progress: told how many of all requests were answered.
 
     Raises:
         BudgetSpent: before or in the middle.
@@ -145,17 +147,21 @@ async def probe(
     loop = asyncio.get_running_loop()
     count = min(len(each) for each in prompts.values())
     arrivals = schedule(list(doors), rate=rate, requests=requests, prompts=count, seed=seed)
-    began, late = loop.time(), 0.0
+    began, late, done = loop.time(), 0.0, 0
 
     async def one(number: int, arrival: Arrival) -> "Streamed":
-        nonlocal late
+        nonlocal late, done
         await asyncio.sleep(max(0.0, began + arrival.at_s - loop.time()))
         late = max(late, loop.time() - began - arrival.at_s)
         messages = list(prompts[arrival.side][arrival.prompt])
         if prefix_cache == "busted":
             mark = f"[{seed}-{number}]\n"
             messages[0] = messages[0] | {"content": mark + messages[0]["content"]}
-        return await doors[arrival.side].time_stream(messages, purpose="latency")
+        said = await doors[arrival.side].time_stream(messages, purpose="latency")
+        done += 1
+        if progress is not None:
+            progress(done, len(arrivals))
+        return said
 
     answers = await together([one(number, each) for number, each in enumerate(arrivals)])
     return LatencyReport(

@@ -1,7 +1,10 @@
 """The `ratchet` command as a process, on the state that nightly runs left."""
 
 import json
+import os
+import signal
 import subprocess
+import time
 
 import pytest
 
@@ -80,3 +83,27 @@ def test_an_evaluation_and_a_reindex_move_nothing(project, ratchet, double):
     assert json.loads(ratchet("releases", "--json"))[0]["champion"] is False
     checked = json.loads(ratchet("suite", "check", "--json"))
     assert (checked["cases"], checked["lost"]) == (len(project.cases), 0)
+
+
+def test_ctrl_c_ends_a_run_that_has_no_prefect_server(project, double):
+    # A terminal interrupts every process of a command, Prefect's temporary server too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    double.delay_s = 600.0
+    try:
+        running = subprocess.Popen(
+            [project.ratchet, "evaluate", "--cases", "2"],
+            cwd=project.root,
+            env=project.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    while not double.requests and running.poll() is None:
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)
+    said = running.communicate()[1]
+    assert running.returncode == 130, said
+    assert "the same command continues" in said
+    assert "Traceback" not in said

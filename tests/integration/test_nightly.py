@@ -152,6 +152,24 @@ def test_the_champion_is_evaluated_against_itself_where_the_policy_wants_it(proj
     assert len(double.requests) == asked + 2 * len(project.cases) + 10
 
 
+def test_the_judge_compares_both_answers_where_the_policy_wants_to_know(project, double):
+    double.respond.skills["Be exact."] = 0.75
+    double.respond.marks = '{"better": "1"}'
+    rule = {"kind": "bounded", "role": "report", "direction": "higher", "judge": True}
+    project.edit("configs/gate.yaml", measures={"preference": rule})
+    project.edit("configs/evaluate.yaml", judge={"sample": None})
+    run(release=FIRST)
+    assert not any("response_format" in body for body in double.requests)
+    _, outcome = run()
+    assert outcome.verdict == "PROMOTE"
+    asked = sum("response_format" in body for body in double.requests)
+    assert asked > 0
+    assert asked % 2 == 0
+    page = outcome.page.read_text(encoding="utf-8")
+    assert f"shown first {asked // 2} times, shown second 0 times" in page
+    assert f"of {len(project.cases)} cases; the rest are ties" in page
+
+
 def test_several_changes_are_told_apart(project, double):
     double.respond.skills["Be exact."] = 0.75
     project.edit("configs/gate.yaml", attribution=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import ConfigError, CorruptArtifact, RegistryError
+from tasks.errors import ConfigError, CorruptArtifact, RegistryError, ServerUnavailable
 from tasks.index.build import BuildReport, build_index
 from tasks.index.cache import EmbeddingCache
 from tasks.index.remote import VERSIONS, Remote, Transfer, pull, push
@@ -87,6 +87,39 @@ def test_a_kind_of_store_that_fsspec_does_not_know_is_a_wrong_setting():
     with pytest.raises(ConfigError, match="nowhere://x") as raised:
         Remote("nowhere://x")
     assert "storage.url" in raised.value.next_step
+
+
+def test_a_store_that_does_not_answer_is_named(tmp_path: Path):
+    name = build(tmp_path / "here").version.digest
+    # Port 1 is nobody's.
+    remote = Remote("http://127.0.0.1:1/store")
+    for work in (
+        lambda: remote.names(VERSIONS),
+        lambda: pull(name, tmp_path / "there", remote),
+    ):
+        with pytest.raises(ServerUnavailable, match=r"127\.0\.0\.1:1"):
+            work()
+
+
+def test_a_store_that_refuses_is_named(tmp_path: Path):
+    report = build(tmp_path / "here")
+    (tmp_path / "store").write_text("a file where the store's directory should be")
+    with pytest.raises(ServerUnavailable, match="store"):
+        push(report.directory, Remote(f"file://{tmp_path}/store"))
+    with pytest.raises(ServerUnavailable, match="proc"):
+        push(report.directory, Remote("file:///proc/no-such-place"))
+
+
+def test_every_byte_that_is_moved_is_told(tmp_path: Path):
+    report, told = build(tmp_path / "here"), []
+    remote = Remote(f"memory://{uuid.uuid4().hex}", moved=told.append)
+    sent = push(report.directory, remote)
+    # Manifests come last and are small: nobody waits for them.
+    assert 0 < sum(told) < sent.bytes
+    assert len(told) == sent.files - 2
+    told.clear()
+    got = pull(report.version.digest, tmp_path / "there", remote)
+    assert len(told) == got.files - 2
 
 
 @pytest.mark.parametrize("name", ["vectors.npy", "chunks.arrow", "manifest.json"])

@@ -37,7 +37,7 @@ def test_what_is_compared_stands_together_and_the_unknown_is_said():
     ]
     assert rows[0].quantiles[0] == "0.519 s [0.513 s, 0.526 s]"
     # Forty answers can't bound how slow one in a hundred is.
-    assert rows[0].quantiles[2] == "0.539 s [0.537 s, not known]"
+    assert rows[0].quantiles[2] == "0.539 s [0.537 s, ∞]"
     assert rows[2].quantiles == ("not known",) * 3
     assert (rows[0].n, rows[0].failures) == (41, 1)
 

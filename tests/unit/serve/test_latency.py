@@ -78,6 +78,7 @@ async def test_a_streamed_answer_has_a_first_token_before_its_last():
 
 
 async def test_a_probe_times_both_sides_and_pays_for_every_request():
+    told: list[tuple[int, int]] = []
     with StubServer(SLOW) as server:
         async with door(server.url) as client:
             found = await probe(
@@ -87,9 +88,11 @@ async def test_a_probe_times_both_sides_and_pays_for_every_request():
                 requests=8,
                 seed=3,
                 prefix_cache="as_is",
+                progress=lambda done, total: told.append((done, total)),
             )
             totals = client.meter.totals()["latency"]
         asked = [body["messages"][0]["content"] for body in server.requests]
+    assert told == [(done, 16) for done in range(1, 17)]
     assert (totals.calls, totals.failures, totals.unknown) == (16, 0, 0)
     assert totals.spent > 0
     assert sorted(asked) == sorted(4 * [m[0]["content"] for m in prompts(4)])

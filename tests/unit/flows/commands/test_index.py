@@ -52,6 +52,7 @@ def test_the_chunks_of_a_version_are_drawn_into_a_file(ratchet, two, tmp_path):
     shown = ratchet("index", "show", new, "--picture", str(file), "--against", old)
     assert shown.exit_code == 0, shown.output
     assert file.read_bytes().startswith(b"<?xml")
+    assert "Picture: " in shown.stdout
     wrong = ratchet("index", "show", new, "--picture", "index.xls")
     assert wrong.exit_code == 2
     assert "png, svg, pdf" in wrong.stderr
@@ -148,7 +149,9 @@ def test_a_version_is_pushed_to_a_store_and_pulled_by_another_machine(
     )
     assert found["files"] > 3
     assert "3 documents" in ratchet("index", "show", new.index_digest[:8]).stdout
-    assert ratchet("index", "pull", "0123456789ab").exit_code == 2
+    unknown = ratchet("index", "pull", "0123456789ab")
+    assert unknown.exit_code == 2
+    assert new.index_digest[:12] in unknown.stderr
 
 
 def test_without_a_store_nothing_can_be_pushed(ratchet, release):

@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.stub.engine import Speed
 from benchmarks.stub.server import StubServer
 from flows.workspace import open_workspace
@@ -44,7 +46,7 @@ def test_profiles_are_measured_one_after_the_other_and_kept(ratchet, project):
     with StubServer(speed, models=("tiny",)) as one, StubServer(speed, models=("wide",)) as two:
         hosted(project, one.url)
         hosted(project, two.url, "wide")
-        project.edit("evaluate", measures=["R@4", "contains", "faithfulness"])
+        project.edit("evaluate", measures=["R@4", "contains", "faithfulness", "latency_s"])
         publish(open_workspace())
         arguments = ("serve", "bench", "tiny", "wide", "--rate", "50", "--requests", "2")
         shown = ratchet(*arguments, "--json")
@@ -55,11 +57,14 @@ def test_profiles_are_measured_one_after_the_other_and_kept(ratchet, project):
     for each in found["profiles"]:
         assert (each["calls"], each["failures"]) == (3, 0)
         assert each["latency"]["sides"][each["model"]]["requests"] == 2
-        # Without a judge, so that a server needn't serve two models.
+        # No judge, so that a server needn't serve two models, and nothing that the cache says of
+        # what answers took once.
         assert set(each["quality"]) == {"R@4", "contains"}
         assert each["cost"] > 0
     assert json.loads(Path(found["file"]).read_text())["profiles"] == found["profiles"]
     assert "cost of 1,000 answers" in table.stdout
+    # Two requests bound nothing from below; brackets aren't swallowed as markup.
+    assert "[0, " in table.stdout
     assert "first token, 95 %" in table.stdout
 
 
@@ -70,10 +75,18 @@ def test_profiles_of_weights_that_nobody_knows_must_be_named(ratchet, project):
     assert "expected the names" in shown.stderr
 
 
-def test_a_rate_of_nothing_is_refused_before_anything_is_started(ratchet, project):
-    shown = ratchet("serve", "probe", "champion", "--rate", "0")
+@pytest.mark.parametrize("rate", ["0", "-1", "nan", "inf"])
+def test_a_rate_that_is_none_is_refused_before_anything_is_started(ratchet, project, rate: str):
+    shown = ratchet("serve", "probe", "champion", "--rate", rate)
     assert shown.exit_code == 2
-    assert "--rate is 0" in shown.stderr
+    assert f"--rate is {rate}" in shown.stderr
+
+
+def test_a_profile_that_nobody_described_is_named(ratchet, project):
+    shown = ratchet("serve", "bench", "no-such-profile")
+    assert shown.exit_code == 2
+    assert "no-such-profile" in shown.stderr
+    assert "configs/models.yaml" in shown.stderr
 
 
 def test_one_server_can_not_serve_two_models_in_one_schedule(ratchet, project):
