@@ -261,6 +261,8 @@ class _Run:
             [self._case(position, tuple(found[position])) for position in range(len(cases))],
             each_pass=CASES_A_PASS,
         )
+        # Where all calls were under way at once, none was left to be refused.
+        self.client.check("answer")
         results = [result for result, _ in judged]
         others = await together([self._measure(each, results) for each in self.others])
         self.progress("measure", len(self.plan.measures), len(self.plan.measures))

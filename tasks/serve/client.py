@@ -340,6 +340,14 @@ class ModelClient:
         version = said.get("version") if isinstance(said, dict) else None
         return version if isinstance(version, str) else None
 
+    def check(self, purpose: str) -> None:
+        """Make sure that the server wasn't lost, also when no call is left that would notice.
+
+        Raises:
+            TooManyFailures: so many calls failed that none would be sent any more.
+        """
+        self._door.check(purpose)
+
     def endpoint_totals(self) -> dict[str, EndpointTotals]:
         """What each server did, by its URL."""
         return {each.url: each.totals() for each in self.stream.endpoints}

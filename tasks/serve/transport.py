@@ -131,6 +131,20 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         await self._stream.aclose()
         await self._inner.aclose()
 
+    def check(self, purpose: str) -> None:
+        """Tell who has no more calls to send that the server is gone.
+
+        Raises:
+            TooManyFailures: the breaker is open.
+        """
+        if self._stopped is not None:
+            raise TooManyFailures(
+                f"No more calls are sent to {self._model!r}: {self._stopped}.",
+                next_step="Start the server again and repeat the run; answers made so far are "
+                "cached.",
+                purpose=purpose,
+            )
+
     def _from_cache(self, found: CachedCall, call: "Call") -> httpx.Response:
         usage = usage_of(json.loads(found.body))
         record = self._record(
@@ -188,7 +202,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
 
     async def _attempt(self, call: "Call", spent: "Spent") -> tuple[Answered, Endpoint]:
         async with self._stream.turn(call.label, call.prompt, spent.failed_at) as endpoint:
-            self._refuse_if_stopped(call.label)
+            self.check(call.label.purpose)
             if self._budget is not None:
                 self._budget.check(call.label.purpose)
             spent.attempts += 1
@@ -267,15 +281,6 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             attempts=attempts,
             status=error.status,
         )
-
-    def _refuse_if_stopped(self, label: CallLabel) -> None:
-        if self._stopped is not None:
-            raise TooManyFailures(
-                f"No more calls are sent to {self._model!r}: {self._stopped}.",
-                next_step="Start the server again and repeat the run; answers made so far are "
-                "cached.",
-                purpose=label.purpose,
-            )
 
     def _record(
         self,

@@ -326,6 +326,15 @@ def test_a_server_that_is_gone_ends_the_run_with_one_plain_error(plan, server, i
     assert printed.count("tasks.errors.TooManyFailures") == 1
 
 
+def test_a_server_that_is_lost_when_all_calls_are_on_their_way_ends_the_run_too(
+    plan, server, index, long_suite
+):
+    planned = plan(suite=long_suite, measures=("contains",))
+    server.faults += [Status(500)] * 1000
+    with pytest.raises(TooManyFailures, match="of the last 20 model calls failed"):
+        run(planned, server, index, in_flight=len(long_suite.cases))
+
+
 def test_a_bug_in_a_measure_is_raised_as_itself(plan, server, index):
     class Broken:
         name, version, kind, higher_is_better, judged = "broken", 1, "bounded", True, False
