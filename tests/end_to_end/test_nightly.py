@@ -61,6 +61,8 @@ def test_the_champion_answers_with_the_passages_that_it_used(ratchet):
 
 
 def test_a_vllm_that_is_killed_while_it_answers_costs_the_run_but_not_the_next_one(ratchet):
+    # So few at a time that most calls still have to be sent when it is killed.
+    ratchet.project.edit("configs/evaluate.yaml", in_flight=2)
     run = ratchet.start("nightly", "--prompt", "cautious")
     log = ratchet.vllm.daemon.log
     asked = log.read_text(errors="replace").count("POST /v1/chat/completions")
