@@ -288,7 +288,8 @@ def _against_anchor(
     if not guardrails:
         return ()
     rules = GatePolicy.model_validate(
-        policy.model_dump() | {"mode": "refresh", "measures": guardrails, "must_pass": None}
+        policy.model_dump()
+        | {"mode": "refresh", "measures": guardrails, "must_pass": None, "cheaper": None}
     )
     return compare_all(rules, pair_all(rules, anchor, challenger), alpha=policy.alpha, seed=seed)
 

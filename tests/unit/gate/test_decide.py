@@ -391,6 +391,12 @@ def test_small_losses_that_add_up_are_stopped_by_the_anchor(
     (check,) = [check for check in held.checks if check.name == "anchor"]
     assert check.measures == ("f1",)
     assert decide(champion, challenger, policy, anchor=champion).verdict == "PROMOTE"
+    # What matters to a cheaper way of serving alone says nothing here.
+    watched = policy.measures["tokens"].model_copy(update={"role": "report"})
+    other = policy.model_copy(
+        update={"cheaper": "tokens", "measures": policy.measures | {"tokens": watched}}
+    )
+    assert decide(champion, challenger, other, anchor=anchor).verdict == held.verdict
 
 
 def test_an_effect_within_the_noise_holds(make: MakeScores, policy: GatePolicy) -> None:
