@@ -12,7 +12,7 @@ from flows.commands.gc import gc
 from flows.commands.index import index
 from flows.commands.judge import judge
 from flows.commands.label import label
-from flows.commands.list_measures import measures
+from flows.commands.measures import measures
 from flows.commands.registry import registry
 from flows.commands.replay import replay
 from flows.commands.serve import serve

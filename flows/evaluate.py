@@ -7,10 +7,9 @@ from prefect import flow, get_run_logger
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.policies import endpoint_limit, one_at_a_time, step
+from flows.policies import asking_models, step
 from flows.reindex import build_wanted_index, take_snapshot
 from flows.run_name import rename_run
-from flows.show import run_progress
 from flows.show_in_mlflow import show_in_mlflow
 from flows.steps.evaluate import evaluate_release, plan_release
 from flows.steps.index import wanted_release
@@ -65,10 +64,7 @@ def evaluate_one(
 
     Where it must be made, what it will be compared with is evaluated in the same stream.
     """
-    with (
-        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
-        run_progress(role) as progress,
-    ):
+    with asking_models(workspace, role) as progress:
         digest = evaluate_release(
             workspace, release, progress, beside=beside, warn=get_run_logger().warning
         )

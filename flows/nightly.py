@@ -10,10 +10,9 @@ from pydantic import Field
 from flows.evaluate import evaluate_one
 from flows.events import announce, announce_move
 from flows.outcome import Outcome, Word
-from flows.policies import PROMOTION, endpoint_limit, one_at_a_time, step
+from flows.policies import PROMOTION, asking_models, one_at_a_time, step
 from flows.reindex import build_wanted_index, compare_indexes, report_reindex, take_snapshot
 from flows.run_name import rename_run
-from flows.show import run_progress
 from flows.show_in_mlflow import show_in_mlflow
 from flows.steps.committed import require_committed
 from flows.steps.compare import compare_answers
@@ -182,10 +181,7 @@ def refresh_noise(
     log = load_evaluation(workspace, champion)
     if not policy.noise.refresh or noise_of(workspace, from_log(log)) is not None:
         return
-    with (
-        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
-        run_progress("noise") as progress,
-    ):
+    with asking_models(workspace, "noise") as progress:
         noise = measure_noise(workspace, policy, live, log, progress)
     for name, found in noise.measures.items():
         get_run_logger().info("%s: %d of %d cases differ", name, found.changed, found.n)
@@ -198,10 +194,7 @@ def recheck_judge(workspace: Workspace, policy: GatePolicy, champion: Digest) ->
     known = load_calibration(workspace.home, judge) is not None
     if not voting_judged(policy) or (known and not policy.judge.recheck):
         return
-    with (
-        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
-        run_progress("judge") as progress,
-    ):
+    with asking_models(workspace, "judge") as progress:
         drift = refresh_anchor(workspace, progress)
     for line in drift_words(drift):
         get_run_logger().warning("the judge has no vote: %s", line)
@@ -213,10 +206,7 @@ def confirm(
 ) -> Confirmations:
     """A case that must pass and was lost may have been bad luck: ask it again."""
     old, new = (load_evaluation(workspace, digest) for digest in (champion, challenger))
-    with (
-        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
-        run_progress("confirm") as progress,
-    ):
+    with asking_models(workspace, "confirm") as progress:
         return confirm_lost(workspace, policy, wanted, old, new, progress)
 
 
@@ -227,10 +217,7 @@ def prefer_answers(
     """Ask the judge which answers it prefers, where the policy wants to know."""
     if PREFERENCE not in policy.measures:
         return None
-    with (
-        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
-        run_progress("compare") as progress,
-    ):
+    with asking_models(workspace, "compare") as progress:
         return compare_answers(workspace, champion, challenger, progress)
 
 
@@ -250,10 +237,7 @@ def probe_latency(
             "models base_urls in configs/models.yaml"
         )
         return None
-    with (
-        one_at_a_time(endpoint_limit(workspace.project), workspace.home),
-        run_progress("latency") as progress,
-    ):
+    with asking_models(workspace, "latency") as progress:
         return probe_releases(workspace, sides, settings, progress)
 
 

@@ -9,9 +9,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.concurrency.sync import concurrency
 
 from flows.addresses import model_urls
-from tasks.config import Project
+from flows.show import run_progress
+from flows.workspace import Workspace
 from tasks.digest import text_digest
 from tasks.errors import Transient
+from tasks.evaluate.run import Progress
 from tasks.store import Home, locked
 
 P = ParamSpec("P")
@@ -40,10 +42,18 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return wrap
 
 
-def endpoint_limit(project: Project) -> str:
-    """Name of the limit of a model's servers: two runs would falsify each other's latency."""
-    urls = " ".join(model_urls(project, project.release.model))
-    return f"ratchet-endpoint-{text_digest(urls)[:8]}"
+@contextmanager
+def asking_models(workspace: Workspace, key: str) -> Iterator[Progress]:
+    """Have the model's servers alone and show progress: two runs falsify each other's latency.
+
+    Args:
+        workspace: settings and state.
+        key: of the progress artifact.
+    """
+    urls = " ".join(model_urls(workspace.project, workspace.project.release.model))
+    limit = f"ratchet-endpoint-{text_digest(urls)[:8]}"
+    with one_at_a_time(limit, workspace.home), run_progress(key) as progress:
+        yield progress
 
 
 @contextmanager

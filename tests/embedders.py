@@ -3,8 +3,13 @@
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from tasks.digest import digest
 from tasks.index.embed import Vectors
@@ -40,3 +45,19 @@ class HashingEmbedder:
 
     def count_tokens(self, text: str) -> int:
         return len(_WORD.findall(text))
+
+
+def served_embedding(root: Path, url: str, dimensions: int) -> dict[str, Any]:
+    """Settings of an embedding model at an endpoint; its tokenizer is written into the project."""
+    tokenizer = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(root / "tokenizer.json"))
+    return {
+        "backend": "endpoint",
+        "url": url,
+        "served_name": "tiny",
+        "tokenizer": "tokenizer.json",
+        "dimensions": dimensions,
+        "max_tokens": 512,
+        "price": {"machine_hour": 1.0},
+    }

@@ -12,7 +12,7 @@ from rich.rule import Rule
 
 from flows.addresses import mlflow_url, prefect_url
 from flows.commands.console import in_prefect, reported, screen
-from flows.commands.measures import outcome_lines
+from flows.commands.tables import outcome_lines
 from flows.outcome import STAGED, Outcome, Word, verdict_of
 from flows.services import up
 from flows.workspace import Workspace, open_workspace

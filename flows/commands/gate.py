@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from flows.commands.budget import budget
 from flows.commands.console import Json, print_json, reported, screen
-from flows.commands.measures import checks_table, decision_table
+from flows.commands.tables import checks_table, decision_table
 from flows.outcome import EXIT_CODES
 from flows.workspace import Workspace, open_workspace
 from tasks.answer.release import Release
@@ -156,7 +156,7 @@ def noise(policy: Policy = None, as_json: Json = False) -> None:
 
     Example: ratchet gate noise
     """
-    from flows.commands.measures import noise_table
+    from flows.commands.tables import noise_table
     from flows.show import terminal_progress
     from flows.steps.gate import measure_noise
 

@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 from flows.commands.console import Json, in_prefect, print_json, reported, screen
-from flows.commands.measures import means_table, outcome_lines
+from flows.commands.tables import means_table, outcome_lines
 from flows.outcome import EXIT_CODES, Outcome
 from flows.steps.evaluate import check_settings
 from flows.workspace import open_workspace

@@ -292,7 +292,7 @@ def suite_for(workspace: Workspace, release: Release) -> Suite:
             next_step="Name the suite of this corpus in configs/evaluate.yaml, or see what is "
             "missing: ratchet suite check",
         )
-    return relocate(suite, corpus, lost="keep")
+    return relocate(suite, check, lost="keep")
 
 
 def check(workspace: Workspace, release: Release) -> SuiteCheck:

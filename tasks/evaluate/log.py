@@ -15,6 +15,7 @@ from tasks.errors import CallFailed, CorruptArtifact
 from tasks.evaluate.measures.base import CaseResult, Score, ScoringFailure
 from tasks.evaluate.suite import Case, Span
 from tasks.index.search import Retrieved
+from tasks.serve.endpoint import EndpointTotals
 from tasks.serve.journal import MadeCall
 from tasks.serve.version import ModelVersion
 from tasks.store import new_directory, write_json
@@ -42,19 +43,6 @@ class CostRow(Settings):
     failures: int
 
 
-class EndpointRow(Settings):
-    """What one of several servers did, of the calls of all sides that shared it."""
-
-    answered: int
-    failures: int
-    spilled: int
-    outages: int
-    most_in_flight: int
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
-
-
 class EvalManifest(Settings):
     """Everything about an evaluation that isn't a row."""
 
@@ -78,7 +66,7 @@ class EvalManifest(Settings):
     """What else decides whether the server repeats itself: its version and its environment."""
     currency: str
     costs: dict[str, CostRow]
-    endpoints: dict[str, EndpointRow] = Field(default_factory=dict)
+    endpoints: dict[str, EndpointTotals] = Field(default_factory=dict)
     """By URL, the servers of the release's model."""
     started_at: str
     """ISO 8601, UTC."""

@@ -18,7 +18,6 @@ from tasks.evaluate.log import EvalLog
 from tasks.evaluate.measures.asking import ask_all, ask_judge, judge_of
 from tasks.evaluate.measures.base import CaseResult, MeasureContext, NotScored
 from tasks.evaluate.measures.rubric import NO_REFERENCE, NO_TEXT
-from tasks.evaluate.measures.schema import form_schema
 from tasks.serve.label import calling
 from tasks.serve.together import together
 from tasks.serve.version import ModelVersion
@@ -174,7 +173,6 @@ async def _choice(order: tuple[CaseResult, CaseResult], context: MeasureContext)
         client,
         [{"role": "user", "content": _user(order)}],
         Choice,
-        schema=form_schema(Choice),
         sampling=sampling,
         what="a choice of two answers",
     )

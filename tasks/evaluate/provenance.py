@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _PACKAGES = ("faiss-cpu", "ir-measures", "numpy", "ragas", "sentence-transformers", "torch")
-_OPTIONAL = ("deepeval",)
 """Packages that a score depends on."""
+_OPTIONAL = ("deepeval",)
+"""The same, where they are installed."""
 
 _DECIDING = (
     "flows",

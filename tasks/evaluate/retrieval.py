@@ -48,13 +48,13 @@ def shared_cases(suite: Suite, old: Snapshot, new: Snapshot) -> SharedCases:
     """
     answerable = tuple(case for case in suite.cases if case.answerable)
     asked = replace(suite, cases=answerable)
-    lost_before, lost_now = (check_suite(asked, corpus).lost for corpus in (old, new))
-    without = {span.case_id for span in (*lost_before, *lost_now)}
+    before, now = (check_suite(asked, corpus) for corpus in (old, new))
+    without = {span.case_id for span in (*before.lost, *now.lost)}
     kept = replace(suite, cases=tuple(case for case in answerable if case.case_id not in without))
     return SharedCases(
-        old=relocate(kept, old),
-        new=relocate(kept, new),
-        lost=lost_now,
+        old=relocate(kept, before, lost="keep"),
+        new=relocate(kept, now, lost="keep"),
+        lost=now.lost,
         left_out=tuple(case.case_id for case in answerable if case.case_id in without),
     )
 

@@ -5,7 +5,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ from tasks.answer.release import Release
 from tasks.config import Abstention, EvaluateSettings, Toxicity
 from tasks.digest import Digest, digest
 from tasks.errors import CallFailed
-from tasks.evaluate.log import CostRow, EndpointRow, EvalLog, EvalManifest, MeasureInfo
+from tasks.evaluate.log import CostRow, EvalLog, EvalManifest, MeasureInfo
 from tasks.evaluate.measures import measure
 from tasks.evaluate.measures.base import (
     CaseResult,
@@ -208,10 +208,7 @@ async def evaluate(
             server=dict(server or {}),
             currency=client.price.currency,
             costs=_costs(meter),
-            endpoints={
-                url: EndpointRow(**asdict(totals))
-                for url, totals in client.endpoint_totals().items()
-            },
+            endpoints=client.endpoint_totals(),
             started_at=started.isoformat(timespec="seconds"),
             wall_s=time.perf_counter() - clock,
             git_commit=provenance.git_commit,

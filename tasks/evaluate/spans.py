@@ -110,20 +110,19 @@ def check_suite(suite: Suite, corpus: Snapshot) -> SuiteCheck:
 
 
 def relocate(
-    suite: Suite, corpus: Snapshot, *, lost: Literal["refuse", "keep"] = "refuse"
+    suite: Suite, check: SuiteCheck, *, lost: Literal["refuse", "keep"] = "refuse"
 ) -> Suite:
     """Give every span the position that its quote has in a corpus.
 
     Args:
         suite: its digest doesn't change.
-        corpus: one snapshot.
+        check: what `check_suite` found in the corpus, of this suite or of one with more cases.
         lost: what to do when a quote is gone: `refuse` the suite, or `keep` the span, so that
             retrieval misses it and the case counts against the release.
 
     Raises:
         SuiteError: quotes are gone, and `lost` is `refuse`.
     """
-    check = check_suite(suite, corpus)
     if check.lost and lost == "refuse":
         shown = "\n".join(f"  {lost_line(span)}" for span in check.lost[:_SHOWN_ERRORS])
         raise SuiteError(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def build_segment(part: SegmentPart) -> Digest:
     table = ChunkTable(part.table)
     with scratch_directory(part.room, "segment") as scratch:
         with ChunkWriter(scratch / CHUNKS) as chunks:
-            for batch in _between(table, part.start, part.stop):
+            for batch in table.select(np.arange(part.start, part.stop)):
                 chunks.add_batch(batch)
         with writing_vectors(scratch / VECTORS, part.dimensions) as vectors:
             for block in _vectors(part, scratch / CHUNKS):
@@ -150,16 +149,6 @@ def _copy(merged: Sequence[KeptPart], add: Callable[[Vectors], None]) -> None:
     for old in merged:
         for block in old.vectors():
             add(block)
-
-
-def _between(table: ChunkTable, start: int, stop: int) -> Iterator[Any]:
-    """Rows of a table, a `pyarrow.RecordBatch` at a time."""
-    first = 0
-    for batch in table.batches():
-        low, high = max(start, first), min(stop, first + batch.num_rows)
-        if low < high:
-            yield batch.slice(low - first, high - low)
-        first += batch.num_rows
 
 
 def _vectors(part: SegmentPart, chunks: Path) -> Iterator[Vectors]:

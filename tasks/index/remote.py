@@ -297,10 +297,8 @@ def _push_embeddings(room: Path, stored: StoredIndex, remote: Remote) -> Transfe
         for path in left:
             done.add(path)
             try:
-                files = {each.name: file_digest(each) for each in sorted(path.iterdir())}
-                key = f"{EMBEDDINGS}/{version.embedding_digest}/{path.name}"
-                sent += remote.put(
-                    path, key, files, FileDigests(files=files).model_dump_json().encode()
+                sent += put_files(
+                    path, f"{EMBEDDINGS}/{version.embedding_digest}/{path.name}", remote
                 )
             except FileNotFoundError:
                 # Another process merged it this moment: its texts are in a part that comes later.
@@ -320,6 +318,12 @@ def _pull_embeddings(room: Path, model: Digest, dimensions: int, remote: Remote)
         key = f"{EMBEDDINGS}/{model}/{name}"
         got += adopt_part(key, cache, remote)
     return got
+
+
+def put_files(directory: Path, key: str, remote: Remote) -> Transfer:
+    """Copy a directory that has no manifest of its own: its files' digests become one."""
+    files = {path.name: file_digest(path) for path in sorted(directory.iterdir())}
+    return remote.put(directory, key, files, FileDigests(files=files).model_dump_json().encode())
 
 
 def adopt_part(key: str, cache: EmbeddingCache, remote: Remote) -> Transfer:

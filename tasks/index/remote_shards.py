@@ -11,9 +11,8 @@ from tasks.digest import Digest, digest, file_digest
 from tasks.index.cache import EMBEDDINGS, EmbeddingCache
 from tasks.index.chunks import CHUNKS, ChunkWriter, Keys
 from tasks.index.embed import Embedder
-from tasks.index.fill import embed_texts
-from tasks.index.remote import FileDigests, Remote, adopt_part
-from tasks.index.shards import TextShard, batches, check_model
+from tasks.index.remote import Remote, adopt_part, put_files
+from tasks.index.shards import TextShard, batches, check_model, embed_lacking
 from tasks.store import scratch_directory
 
 TEXTS = "texts"
@@ -44,8 +43,7 @@ def send_shard(shard: TextShard, remote: Remote) -> StoredShard:
                 writer.add_batch(batch)
         found = file_digest(scratch / CHUNKS)
         key = f"{TEXTS}/{digest('text-shard', _SHARD_VERSION, found)}"
-        manifest = FileDigests(files={CHUNKS: found}).model_dump_json().encode()
-        remote.put(scratch, key, (CHUNKS,), manifest)
+        put_files(scratch, key, remote)
     return StoredShard(
         key=key,
         file=found,
@@ -79,16 +77,10 @@ def embed_stored_shard(shard: StoredShard, room: Path, remote: Remote, embedder:
             key = _part(shard.embedding, keys)
             if remote.has(key):
                 continue
-            lacking = np.flatnonzero(~cache.has(keys))
-            if len(lacking):
-                chosen = [texts[row] for row in lacking]
-                embed_texts(chosen, keys[lacking], cache, embedder, progress=None)
-                embedded += len(lacking)
+            embedded += embed_lacking(texts, keys, cache, embedder)
             with scratch_directory(cache.directory, "shard") as part:
                 cache.export(keys, part)
-                files = {path.name: file_digest(path) for path in sorted(part.iterdir())}
-                manifest = FileDigests(files=files).model_dump_json().encode()
-                remote.put(part, key, files, manifest)
+                put_files(part, key, remote)
     return embedded
 
 

@@ -113,15 +113,18 @@ def embed_shard(
     cache = shard.cache()
     embedded = 0
     for start, keys, texts in batches(shard):
-        lacking = np.flatnonzero(~cache.has(keys))
-        if len(lacking):
-            embed_texts(
-                [texts[row] for row in lacking], keys[lacking], cache, embedder, progress=None
-            )
-        embedded += len(lacking)
+        embedded += embed_lacking(texts, keys, cache, embedder)
         if progress is not None:
             progress(start + len(keys), len(shard))
     return embedded
+
+
+def embed_lacking(texts: list[str], keys: Keys, cache: EmbeddingCache, embedder: Embedder) -> int:
+    """Embed those texts of a batch that the cache lacks; how many they were."""
+    lacking = np.flatnonzero(~cache.has(keys))
+    if len(lacking):
+        embed_texts([texts[row] for row in lacking], keys[lacking], cache, embedder, progress=None)
+    return len(lacking)
 
 
 def check_model(embedding: Digest, embedder: Embedder) -> None:

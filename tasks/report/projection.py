@@ -183,26 +183,20 @@ def _legends(
     by_source = [dot(_shortened(name), marker="o", color=colors[name]) for name in shown]
     if len(colors) > len(shown):
         by_source.append(dot(f"{len(colors) - len(shown)} more", marker="o", color=_OTHER))
-    look = {"frameon": False, "labelcolor": _INK[theme], "fontsize": 9, "alignment": "left"}
-    title = {"title_fontproperties": {"weight": "bold", "size": 9}}
-    first = axes.legend(
-        handles=states,
-        title="Chunks",
-        loc="upper left",
-        bbox_to_anchor=(-0.1, 1.0),
-        **look,
-        **title,
-    )
-    first.get_title().set_color(_INK[theme])
-    axes.add_artist(first)
-    second = axes.legend(
-        handles=by_source,
-        title="Source",
-        loc="upper left",
-        bbox_to_anchor=(-0.1, 0.8),
-        **look,
-        **title,
-    )
-    second.get_title().set_color(_INK[theme])
-    for text in (*first.get_texts(), *second.get_texts()):
-        text.set_parse_math(False)
+    for handles, title, top in ((states, "Chunks", 1.0), (by_source, "Source", 0.8)):
+        legend = axes.legend(
+            handles=handles,
+            title=title,
+            title_fontproperties={"weight": "bold", "size": 9},
+            loc="upper left",
+            bbox_to_anchor=(-0.1, top),
+            frameon=False,
+            labelcolor=_INK[theme],
+            fontsize=9,
+            alignment="left",
+        )
+        legend.get_title().set_color(_INK[theme])
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        # Else the next legend would take its place.
+        axes.add_artist(legend)

@@ -15,7 +15,7 @@ Asked = Callable[[], Awaitable[tuple[float, float] | None]]
 
 @dataclass(frozen=True, slots=True)
 class EndpointTotals:
-    """What one server did."""
+    """What one server did, of the calls of all sides that share it."""
 
     answered: int
     failures: int

@@ -112,9 +112,7 @@ class Stream:
         endpoint.away = True
         endpoint.outages += 1
         if self.present:
-            moving, self._queues[endpoint] = self._queues[endpoint], []
-            for waiting in moving:
-                self._queue(waiting)
+            self._queue_anew(endpoint)
             self._admit()
 
     def back(self, endpoint: Endpoint) -> None:
@@ -123,9 +121,7 @@ class Stream:
         # Calls that waited for nobody in particular.
         for gone in self.endpoints:
             if gone.away:
-                moving, self._queues[gone] = self._queues[gone], []
-                for waiting in moving:
-                    self._queue(waiting)
+                self._queue_anew(gone)
         self._admit()
 
     def end(self) -> None:
@@ -145,6 +141,12 @@ class Stream:
         candidates = self.others(waiting.avoided) or self.present or self.endpoints
         heapq.heappush(self._queues[preferred(waiting.key, candidates)], waiting)
 
+    def _queue_anew(self, endpoint: Endpoint) -> None:
+        """Give the calls that wait for a server to whom they belong now."""
+        moving, self._queues[endpoint] = self._queues[endpoint], []
+        for waiting in moving:
+            self._queue(waiting)
+
     def _leave(self, endpoint: Endpoint) -> None:
         endpoint.in_flight -= 1
         self._admit()
@@ -159,7 +161,9 @@ class Stream:
             while queue and (endpoint.has_room or self._ended):
                 self._let(heapq.heappop(queue), endpoint)
         while any(self._queues.values()):
-            idle = sorted((each for each in self.endpoints if each.has_room), key=_load)
+            idle = sorted(
+                (each for each in self.endpoints if each.has_room), key=lambda each: each.load
+            )
             if not any(self._spill(endpoint) for endpoint in idle):
                 break
         for endpoint in self.endpoints:
@@ -209,7 +213,3 @@ class Stream:
             if not endpoint.in_flight and not self.waiting:
                 del self._asking[endpoint]
                 return
-
-
-def _load(endpoint: Endpoint) -> float:
-    return endpoint.load

@@ -1,5 +1,6 @@
 """GateDecision -> tags, reasons and report on the MLflow runs that it compared."""
 
+import time
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,8 +108,6 @@ def _mark(client: "MlflowClient", run_id: str, decision: GateDecision, *, role: 
 
 def _log_latency(client: "MlflowClient", run_id: str, side: SideLatency) -> None:
     """Quantiles as metrics like `latency.first_token_s.p95`."""
-    import time
-
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)

@@ -7,16 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 
 from flows.nightly import evaluate_one, move_champion, nightly
 from flows.promote import promote, rollback
 from flows.reindex import reindex
 from registry import Registry
 from tasks.errors import ConfigError, PromotionConflict, WrongModel
-from tests.embedders import HashingEmbedder
+from tests.embedders import HashingEmbedder, served_embedding
 from tests.projects import NOTE, PROMPTS, write_prompt
 from tests.servers import OpenAIServer, Status
 
@@ -251,19 +248,8 @@ def test_only_a_changed_document_is_embedded_and_a_refresh_must_only_do_no_harm(
 def poor_embedding(project):
     """A served embedding model that tells hardly any two texts apart."""
     model = HashingEmbedder(dimensions=4)
-    tokenizer = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.save(str(project.root / "tokenizer.json"))
     with OpenAIServer(embed=lambda texts: model.encode(texts).tolist()) as running:
-        served = {
-            "backend": "endpoint",
-            "url": running.url,
-            "served_name": "tiny",
-            "tokenizer": "tokenizer.json",
-            "dimensions": model.dimensions,
-            "max_tokens": 512,
-            "price": {"machine_hour": 1.0},
-        }
+        served = served_embedding(project.root, running.url, model.dimensions)
         project.edit("configs/models.yaml", embeddings={"poor": served})
         yield "poor"
 

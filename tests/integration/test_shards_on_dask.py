@@ -19,6 +19,7 @@ from tasks.index.assemble import SegmentPart
 from tasks.index.build import BuildReport, build_index
 from tasks.index.fill import EMBED_BATCH
 from tasks.index.search import open_index
+from tasks.index.shards import ShardRunner
 from tests.embedders import HashingEmbedder
 from tests.unit.index.test_shards import CHUNKING, QUERIES, corpus
 
@@ -76,6 +77,19 @@ class OpenLogging:
         return LoggingEmbedder(self.directory, dies=self.dies)
 
 
+def indexed(room: Path, documents: int, runner: ShardRunner | None = None) -> BuildReport:
+    """Build the index; without a runner, in this process and uncut."""
+    return build_index(
+        corpus(range(documents)),
+        CHUNKING,
+        HashingEmbedder(),
+        room=room,
+        previous=None,
+        compaction=LIMITS,
+        runner=runner,
+    )
+
+
 @flow
 def index_on_dask(room: Path, log: Path, documents: int, store: str | None) -> BuildReport:
     opener = OpenLogging(log, dies=True)
@@ -84,15 +98,7 @@ def index_on_dask(room: Path, log: Path, documents: int, store: str | None) -> B
         if store is None
         else DaskThroughStore(DASK, opener, store, room.parent / "elsewhere")
     ) as runner:
-        return build_index(
-            corpus(range(documents)),
-            CHUNKING,
-            HashingEmbedder(),
-            room=room,
-            previous=None,
-            compaction=LIMITS,
-            runner=runner,
-        )
+        return indexed(room, documents, runner)
 
 
 def given(log: Path) -> dict[str, list[str]]:
@@ -113,14 +119,7 @@ def test_a_worker_killed_in_its_shard_costs_one_batch_and_changes_nothing(
     log.mkdir()
     store = None if shared_disk else f"file://{tmp_path}/store"
     report = index_on_dask(tmp_path / "cluster", log, 6_000, store)
-    alone = build_index(
-        corpus(range(6_000)),
-        CHUNKING,
-        HashingEmbedder(),
-        room=tmp_path / "alone",
-        previous=None,
-        compaction=LIMITS,
-    )
+    alone = indexed(tmp_path / "alone", 6_000)
     # Segments are named by a digest of all their bytes.
     assert report.version == alone.version
     assert len(report.version.segments) == 3
@@ -139,15 +138,7 @@ def test_a_worker_killed_in_its_shard_costs_one_batch_and_changes_nothing(
 
 @flow
 def index_here(room: Path, model: HashingEmbedder, documents: int) -> BuildReport:
-    return build_index(
-        corpus(range(documents)),
-        CHUNKING,
-        HashingEmbedder(),
-        room=room,
-        previous=None,
-        compaction=LIMITS,
-        runner=LocalShards(model, DASK.shard_chunks),
-    )
+    return indexed(room, documents, LocalShards(model, DASK.shard_chunks))
 
 
 def test_in_one_process_shards_are_tasks_that_embed_every_text_once(
@@ -155,14 +146,7 @@ def test_in_one_process_shards_are_tasks_that_embed_every_text_once(
 ):
     model = HashingEmbedder()
     report = index_here(tmp_path / "tasks", model, 3_000)
-    alone = build_index(
-        corpus(range(3_000)),
-        CHUNKING,
-        HashingEmbedder(),
-        room=tmp_path / "alone",
-        previous=None,
-        compaction=LIMITS,
-    )
+    alone = indexed(tmp_path / "alone", 3_000)
     assert report.version == alone.version
     assert len(report.version.segments) == 2
     assert len(model.texts) == len(set(model.texts)) == 3_000

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from tasks.evaluate.measures.base import NotScored
+from tasks.evaluate.measures.schema import form_schema
 from tasks.serve.label import calling, current_label
 
 if TYPE_CHECKING:
@@ -39,9 +40,9 @@ async def ask_judge(
     messages: "Sequence[Message]",
     model: type[M],
     *,
-    schema: dict[str, Any],
     sampling: "Sampling",
     what: str,
+    schema: dict[str, Any] | None = None,
 ) -> M:
     """Ask the judge; an answer that can't be read is asked for once more, with what is wrong.
 
@@ -49,15 +50,17 @@ async def ask_judge(
         client: the door to the judge.
         messages: the conversation.
         model: what the answer must be.
-        schema: JSON schema that the server forces the answer into, where it can.
         sampling: the judge's.
         what: the answer in words, for a failure's message.
+        schema: JSON schema that the server forces the answer into, where it can; None: the bounded
+            one of the model.
 
     Raises:
         NotScored: the second answer can't be read either, or the judge refused; with the raw text.
         CallFailed: the call failed after its retries.
         TooManyFailures: the judge's server is gone.
     """
+    schema = form_schema(model) if schema is None else schema
     first = await client.chat(messages, purpose="judge", sampling=sampling, schema=schema)
     try:
         return _read(first, model)

@@ -28,7 +28,6 @@ from tasks.evaluate.measures.base import (
     said,
 )
 from tasks.evaluate.measures.native_judge import Verdict
-from tasks.evaluate.measures.schema import form_schema
 
 _CITATION = re.compile(r"\s*\[(\d+(?:\s*[,;]\s*\d+)*)\]")
 _CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
@@ -153,7 +152,6 @@ class CitationMeasure(CaseMeasure):
                     client,
                     [{"role": "user", "content": _question(result, sentence, numbers)}],
                     Support,
-                    schema=form_schema(Support),
                     sampling=sampling,
                     what="a verdict",
                 )

@@ -25,7 +25,6 @@ from tasks.evaluate.measures.base import (
     NotScored,
     answerable_cases,
 )
-from tasks.evaluate.measures.schema import form_schema
 from tasks.serve.label import calling, current_label
 
 if TYPE_CHECKING:
@@ -66,7 +65,6 @@ def _model_class() -> type[Any]:
                     self.client,
                     [{"role": "user", "content": prompt}],
                     schema,
-                    schema=form_schema(schema),
                     sampling=self.sampling,
                     what=f"a {schema.__name__}",
                 )

@@ -23,7 +23,6 @@ from tasks.evaluate.measures.base import (
     NotScored,
     answerable_cases,
 )
-from tasks.evaluate.measures.schema import form_schema
 from tasks.serve.label import calling, current_label
 
 if TYPE_CHECKING:
@@ -61,7 +60,6 @@ def _classes() -> "tuple[type[Any], type[Any]]":
                     self.client,
                     [{"role": "user", "content": prompt}],
                     response_model,
-                    schema=form_schema(response_model),
                     sampling=self.sampling,
                     what=f"a {response_model.__name__}",
                 )

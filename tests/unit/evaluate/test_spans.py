@@ -74,15 +74,16 @@ def test_a_document_that_is_gone_is_named():
 def test_relocating_gives_every_span_its_new_place_and_keeps_the_digest():
     suite = suite_of(QUOTE, Span("e", 0, 1, "x"))
     documents = MemorySnapshot([document("d", "now the heap"), document("e", "x")])
-    moved = relocate(suite, documents)
+    moved = relocate(suite, check_suite(suite, documents))
     assert moved.cases[0].gold == (Span("d", 8, 12, "heap"), Span("e", 0, 1, "x"))
     assert moved.digest == suite.digest
     assert check_suite(moved, documents).in_place
 
 
 def test_relocating_refuses_a_suite_with_lost_quotes_and_says_which():
+    check = check_suite(suite_of(QUOTE), MemorySnapshot([document("d", "nothing")]))
     with pytest.raises(SuiteError) as caught:
-        relocate(suite_of(QUOTE), MemorySnapshot([document("d", "nothing")]))
+        relocate(suite_of(QUOTE), check)
     assert "1 of 1 gold spans of suite 's' are not in the corpus" in str(caught.value)
     assert "a: 'd' doesn't have 'heap'" in str(caught.value)
     assert "ratchet suite check" in caught.value.next_step
@@ -90,7 +91,7 @@ def test_relocating_refuses_a_suite_with_lost_quotes_and_says_which():
 
 def test_relocating_can_keep_lost_quotes_so_that_their_cases_count_as_missed():
     suite = suite_of(QUOTE, Span("e", 0, 1, "x"))
-    kept = relocate(suite, MemorySnapshot([document("e", "ax")]), lost="keep")
+    kept = relocate(suite, check_suite(suite, MemorySnapshot([document("e", "ax")])), lost="keep")
     assert kept.cases[0].gold == (QUOTE, Span("e", 1, 2, "x"))
 
 
@@ -98,5 +99,7 @@ def test_relocating_can_keep_lost_quotes_so_that_their_cases_count_as_missed():
 def test_a_relocated_span_always_points_at_its_quote(quote, before, old_start):
     suite = suite_of(Span("d", old_start, old_start + len(quote), quote))
     text = before + quote + before
-    span = relocate(suite, MemorySnapshot([document("d", text)])).cases[0].gold[0]
+    span = (
+        relocate(suite, check_suite(suite, MemorySnapshot([document("d", text)]))).cases[0].gold[0]
+    )
     assert text[span.start : span.end] == quote

@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 from typer.testing import CliRunner, Result
 
 from flows.cli import app
@@ -18,7 +15,7 @@ from flows.workspace import Workspace, open_workspace
 from tasks.answer.release import Release
 from tasks.corpus.stored import open_snapshot
 from tasks.index.build import build_index
-from tests.embedders import HashingEmbedder
+from tests.embedders import HashingEmbedder, served_embedding
 from tests.servers import OpenAIServer, free_port
 
 SHIPPED = Path(__file__).resolve().parents[3]
@@ -101,18 +98,7 @@ def served(project: SmallProject) -> Iterator[OpenAIServer]:
     """A server of the embedding model `served`, which hashes words; the release names it."""
     model = HashingEmbedder()
     with OpenAIServer(embed=lambda texts: model.encode(texts).tolist()) as running:
-        served = {
-            "backend": "endpoint",
-            "url": running.url,
-            "served_name": "tiny",
-            "tokenizer": "tokenizer.json",
-            "dimensions": model.dimensions,
-            "max_tokens": 512,
-            "price": {"machine_hour": 1.0},
-        }
-        tokenizer = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
-        tokenizer.pre_tokenizer = Whitespace()
-        tokenizer.save(str(project.root / "tokenizer.json"))
+        served = served_embedding(project.root, running.url, model.dimensions)
         project.edit("models", embeddings={"served": served})
         project.edit("release", embedding="served")
         yield running
@@ -129,12 +115,12 @@ def release(workspace: Workspace) -> Release:
     return publish(workspace)
 
 
-def publish(workspace: Workspace) -> Release:
-    """Store what the settings of a workspace ask for, and register it."""
+def build_wanted(workspace: Workspace, embedder: HashingEmbedder | None = None) -> Release:
+    """Store what the settings of a workspace ask for."""
     snapshot = snapshot_corpus(workspace, silent)
     wanted = wanted_release(workspace, snapshot.digest)
     # Which model made the vectors doesn't matter here; that the index has its name does.
-    embedder = HashingEmbedder(wanted.embedding)
+    embedder = embedder or HashingEmbedder(wanted.embedding)
     embedder.digest = wanted.embedding_digest
     build_index(
         open_snapshot(snapshot.directory),
@@ -142,7 +128,14 @@ def publish(workspace: Workspace) -> Release:
         embedder,
         room=workspace.home.room("index"),
         previous=None,
+        index=wanted.index_settings,
     )
+    return wanted
+
+
+def publish(workspace: Workspace) -> Release:
+    """Store what the settings of a workspace ask for, and register it."""
+    wanted = build_wanted(workspace)
     with workspace.registry() as registry:
         registry.register(wanted, who="tester")
     return wanted

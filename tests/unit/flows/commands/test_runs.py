@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from flows.commands.measures import decision_table, means_table, outcome_lines
+from flows.commands.tables import decision_table, means_table, outcome_lines
 from flows.outcome import Outcome
 from flows.steps.decide import decide_stored, load_evaluation
 from tasks.gate.policy import load_policy

@@ -5,15 +5,12 @@ import shutil
 import numpy as np
 import pytest
 
-from flows.steps.index import snapshot_corpus, wanted_release
 from flows.steps.retrieval_tests import index_tests, refusal
 from flows.workspace import open_workspace
-from tasks.corpus.stored import open_snapshot
 from tasks.errors import SuiteError
-from tasks.index.build import build_index
 from tasks.index.cache import EMBEDDINGS
 from tests.embedders import HashingEmbedder
-from tests.unit.flows.conftest import case_line, silent
+from tests.unit.flows.conftest import build_wanted, case_line, silent
 
 WORDS = [f"fruit{number}" for number in range(80)]
 
@@ -40,20 +37,7 @@ def many(project, served):
 
 def build(embedder=None, **changes):
     """What the settings ask for, built by some model under the name of the served one."""
-    workspace = open_workspace(**changes)
-    snapshot = snapshot_corpus(workspace, silent)
-    wanted = wanted_release(workspace, snapshot.digest)
-    embedder = embedder or HashingEmbedder()
-    embedder.digest = wanted.embedding_digest
-    build_index(
-        open_snapshot(snapshot.directory),
-        wanted.chunking,
-        embedder,
-        room=workspace.home.room("index"),
-        previous=None,
-        index=wanted.index_settings,
-    )
-    return wanted
+    return build_wanted(open_workspace(**changes), embedder)
 
 
 def test_an_index_of_a_few_other_documents_passes_and_a_removed_one_is_the_suites_problem(many):
