@@ -15,7 +15,7 @@ from tests.pdf import make_pdf
 
 ROOT = Path(__file__).parents[3]
 # Elements of many names, none closed: parsing takes time by the square of the depth.
-HANGS = "".join(f"<x{number}>" for number in range(150_000)).encode()
+HANGS = "".join(f"<x{number}>" for number in range(400_000)).encode()
 
 
 @pytest.fixture
