@@ -278,7 +278,7 @@ def _share(progress: Progress, plan: EvaluationPlan, plans: Sequence[EvaluationP
 def suite_for(workspace: Workspace, release: Release) -> Suite:
     """The suite with every gold span where the release's corpus has its quote.
 
-    A quote that is gone stays in the suite: retrieval misses it, on both sides alike, and
+    A quote that is gone stays in the suite, marked: measures that need it have no value, and
     `check` names it. A suite of which no quote is left belongs to another corpus.
 
     Raises:

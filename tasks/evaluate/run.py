@@ -23,6 +23,7 @@ from tasks.evaluate.measures.base import (
     MeasureContext,
     Score,
     ScoringFailure,
+    score_results,
 )
 from tasks.evaluate.provenance import Provenance
 from tasks.evaluate.suite import Case, Suite
@@ -87,6 +88,13 @@ class EvaluationPlan:
             "abstention": self.abstention.model_dump(mode="json"),
             "toxicity": self.toxicity.model_dump(mode="json"),
         }
+        if lost := [
+            [case.case_id, span.doc_id, span.quote, span.lost]
+            for case in self.suite.cases
+            for span in case.gold
+            if span.lost
+        ]:
+            content["lost"] = lost
         # Left out where 0, so that they don't rename what was evaluated before they existed.
         again = {"attempt": self.attempt, "repeat": self.repeat}
         return digest("evaluation", 1, content | {k: v for k, v in again.items() if v})
@@ -279,14 +287,14 @@ class _Run:
             first = [each for each in judges if each is not None and not each.needs_answer]
             bare = CaseResult(case=case, retrieved=passages, answer=None)
             work: list[Coroutine[Any, Any, Any]] = [self._answer(case, passages)]
-            work += [each.score([bare], self.context) for each in first]
+            work += [score_results(each, [bare], self.context) for each in first]
             done = await together(work)
             result: CaseResult = done[0]
             early: dict[str, Rows] = dict(zip((each.name for each in first), done[1:], strict=True))
             with calling(depth=1):
                 late = await together(
                     [
-                        each.score([result], self.context)
+                        score_results(each, [result], self.context)
                         for each in judges
                         if each is not None and each.name not in early
                     ]
@@ -319,8 +327,7 @@ class _Run:
         return result
 
     async def _measure(self, chosen: Measure, results: Sequence[CaseResult]) -> Rows:
-        subset = [result for result in results if chosen.applies(result.case)]
-        rows = await chosen.score(subset, self.context) if subset else []
+        rows = await score_results(chosen, results, self.context)
         self._tell("measure", len(self.plan.measures))
         return rows
 

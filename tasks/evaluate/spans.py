@@ -6,7 +6,7 @@ from typing import Literal
 
 from tasks.corpus.snapshot import Snapshot
 from tasks.errors import SuiteError
-from tasks.evaluate.suite import Span, Suite
+from tasks.evaluate.suite import Lost, Span, Suite
 
 _SHOWN_ERRORS = 20
 _SHOWN_PLACES = 3
@@ -44,6 +44,13 @@ class LostSpan:
     span: Span
     reason: Literal["unknown_document", "quote_not_found"]
     elsewhere: tuple[str, ...]
+
+    @property
+    def lost(self) -> Lost:
+        """What is gone: a document under another name still answers."""
+        if self.reason == "quote_not_found":
+            return "quote"
+        return "document" if self.elsewhere else "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +124,8 @@ def relocate(
     Args:
         suite: its digest doesn't change.
         check: what `check_suite` found in the corpus, of this suite or of one with more cases.
-        lost: what to do when a quote is gone: `refuse` the suite, or `keep` the span, so that
-            retrieval misses it and the case counts against the release.
+        lost: what to do when a quote is gone: `refuse` the suite, or `keep` the span and mark it,
+            so that measures that need it have no value.
 
     Raises:
         SuiteError: quotes are gone, and `lost` is `refuse`.
@@ -132,6 +139,7 @@ def relocate(
             lost=check.lost,
         )
     places = {(moved.case_id, moved.old): moved.new for moved in check.moved}
+    places |= {(gone.case_id, gone.span): replace(gone.span, lost=gone.lost) for gone in check.lost}
     cases = tuple(
         replace(case, gold=tuple(places.get((case.case_id, span), span) for span in case.gold))
         for case in suite.cases

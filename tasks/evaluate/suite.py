@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
@@ -18,15 +18,23 @@ _SUITE_VERSION = 1
 _SHOWN_ERRORS = 20
 _FORMAT = "Every field is explained in data/suites/README.md."
 
+Lost = Literal["quote", "document", "both"]
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A passage that answers a question: `document.text[start:end] == quote`, in characters."""
+    """A passage that answers a question: `document.text[start:end] == quote`, in characters.
+
+    `lost` is what a corpus lacks of it, once somebody looked (`relocate`): the quote, which its
+    document doesn't have; the document, while another one has the quote; or both. It is said of the
+    corpus alone, so that a chunking or an index can't excuse itself by it.
+    """
 
     doc_id: str
     start: int
     end: int
     quote: str
+    lost: Lost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +157,11 @@ def load_suite(path: Path) -> Suite:
 
 def save_suite(suite: Suite, path: Path) -> None:
     """Write a suite as JSONL, whole or not at all; `load_suite` reads it back."""
-    lines = [json.dumps(asdict(case), ensure_ascii=False) for case in suite.cases]
+    rows = [asdict(case) for case in suite.cases]
+    for span in [span for row in rows for span in row["gold"]]:
+        # Of a corpus, not of the suite.
+        del span["lost"]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_atomic(path, "\n".join(lines) + "\n")
 
 

@@ -6,7 +6,7 @@ from tasks.errors import ScoresError
 from tasks.gate.compare import in_unit, method_for
 from tasks.gate.decision import Check
 from tasks.gate.inference import mcnemar
-from tasks.gate.pairs import Pairs
+from tasks.gate.pairs import Pairs, problem_cases
 from tasks.gate.policy import GatePolicy
 from tasks.gate.power import MOST_CASES
 from tasks.gate.scores import Scores, check_values
@@ -107,6 +107,49 @@ def failure_check(failed: Mapping[str, int], cases: Mapping[str, int], policy: G
     if worst:
         text = f"At most {worst} deciding score(s) failed on one side, within the limit."
     return Check(name="failures", status="passed", text=text)
+
+
+def check_suite_problems(
+    champion: Scores | None, challenger: Scores, policy: GatePolicy
+) -> tuple[Check, ...]:
+    """Name the cases that a corpus can't be asked any more; nothing where there are none.
+
+    They count for no side. Were there no limit, a corpus that lost half of its documents would be
+    judged by the other half: so the challenger's are counted, over all of its cases of a measure.
+    The champion's aren't: its corpus may lack what a new one brings with new questions.
+    """
+    named = [name for name, rule in policy.measures.items() if rule.role != "report"]
+    if policy.must_pass is not None and policy.must_pass.measure not in named:
+        named.append(policy.must_pass.measure)
+    mine = {name: challenger.suite_problems.get(name, frozenset()) for name in named}
+    theirs = {name: problem_cases(name, champion) for name in named}
+    lost, before = (frozenset().union(*found.values()) for found in (mine, theirs))
+    if not lost | before:
+        return ()
+    sizes = {name: len(mine[name] | challenger.by_measure.get(name, {}).keys()) for name in named}
+    over = tuple(
+        name for name in named if len(mine[name]) > policy.failure_limit * max(1, sizes[name])
+    )
+    gone = tuple(case.case_id for case in challenger.cases if case.case_id in lost | before)
+    shown = ", ".join(gone[:3]) + (", ..." if len(gone) > 3 else "")
+    counts = ", ".join(
+        f"{name}: {len(mine[name] | theirs[name])}" for name in named if mine[name] | theirs[name]
+    )
+    return (
+        Check(
+            name="suite",
+            status="failed" if over else "note",
+            text=f"{len(gone)} case(s) count for neither side, a problem of the suite and not of "
+            f"the index: the challenger's corpus lacks the evidence of {len(lost)}, the champion's "
+            f"that of {len(before)} ({shown})."
+            + (f" Too many of {', '.join(over)} are left out." if over else ""),
+            next_step="Correct or remove these cases, or bring the documents back; "
+            "see: ratchet suite check",
+            detail=f"Left out of {counts}. Limit of the challenger's: {policy.failure_limit:.0%}.",
+            measures=over,
+            cases=gone,
+        ),
+    )
 
 
 def require_enough_cases(paired: Mapping[str, Pairs], policy: GatePolicy, *, alpha: float) -> None:

@@ -14,6 +14,7 @@ from tasks.gate.checks import (
     check_comparable,
     check_failures,
     check_measures,
+    check_suite_problems,
     require_enough_cases,
 )
 from tasks.gate.compare import compare_all, in_unit, pair_all
@@ -202,6 +203,7 @@ def _validity(
         comparable,
         check_measures(champion, challenger, paired, policy),
         check_failures(paired, policy),
+        *check_suite_problems(champion, challenger, policy),
     ), paired
 
 

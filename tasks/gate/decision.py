@@ -94,6 +94,7 @@ CheckName = Literal[
     "comparable",
     "measures",
     "failures",
+    "suite",
     "floors",
     "noise",
     "power",

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tasks.gate.checks import failure_check
+from tasks.gate.checks import check_suite_problems, failure_check
 from tasks.gate.decision import Check, FloorResult, Reason, Verdict
 from tasks.gate.must_pass import check_must_pass
 from tasks.gate.pairs import worst_value
@@ -69,6 +69,7 @@ def first_checks(
             {row.measure: row.n for row in floors},
             policy,
         ),
+        *check_suite_problems(None, challenger, policy),
         check_must_pass(None, challenger, policy),
     )
 

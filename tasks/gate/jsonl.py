@@ -13,7 +13,8 @@ from tasks.gate.scores import ScoredCase, ScoreRow, Scores, wrong_value
 def load_scores(path: Path, policy: GatePolicy) -> Scores:
     """Read scores that another tool wrote, one JSON object a line.
 
-    A row is `{"case_id", "measure", "value"}` or `{"case_id", "measure", "error"}`, with optional
+    A row is `{"case_id", "measure", "value"}`, with `error` instead of `value` where there is none,
+    or `suite_problem` where this side's corpus can't be asked the case at all; with optional
     `cluster`, `tags`, `must_pass` and `repeat`. One line without `case_id` may carry `release`,
     `release_digest`, `log_digest`, `suite_digest` and `judge_digest`.
 
@@ -62,7 +63,8 @@ def write_scores(scores: Scores) -> str:
     lines: list[dict[str, Any]] = [header] if header else []
     for row in scores.rows:
         case = case_of[row.case_id]
-        found = {"error": row.error or "missing"} if row.value is None else {"value": row.value}
+        why = "suite_problem" if row.suite_problem else "error"
+        found = {why: row.error or "missing"} if row.value is None else {"value": row.value}
         lines.append(
             {"case_id": row.case_id, "measure": row.measure, "repeat": row.repeat, **found}
             | {"cluster": case.cluster, "tags": case.tags, "must_pass": case.must_pass}
@@ -98,7 +100,8 @@ def _header(path: Path, number: int, record: dict[str, Any]) -> dict[str, Any]:
 def _row(
     path: Path, number: int, record: dict[str, Any], policy: GatePolicy
 ) -> tuple[ScoreRow, ScoredCase]:
-    names = ("case_id", "measure", "value", "error", "cluster", "tags", "must_pass", "repeat")
+    given = ("value", "error", "suite_problem")
+    names = ("case_id", "measure", *given, "cluster", "tags", "must_pass", "repeat")
     _known(path, number, record, names)
     case_id, measure = (record.get(name) for name in ("case_id", "measure"))
     for name, found in (("case_id", case_id), ("measure", measure)):
@@ -109,9 +112,10 @@ def _row(
         raise _wrong(
             path, number, f"the policy has no measure {measure!r}; it has {list(policy.measures)}"
         )
-    value, error = record.get("value"), record.get("error")
-    if (value is None) == (error is None):
-        raise _wrong(path, number, "give either a value or an error")
+    value, error, problem = (record.get(name) for name in given)
+    if sum(found is not None for found in (value, error, problem)) != 1:
+        raise _wrong(path, number, "give either a value or an error, or a suite_problem")
+    error = problem if error is None else error
     if value is not None:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _wrong(path, number, f"value is {value!r}, a number was expected")
@@ -129,6 +133,7 @@ def _row(
         None if value is None else float(value),
         None if error is None else str(error),
         repeat,
+        suite_problem=problem is not None,
     )
     case = ScoredCase(
         str(case_id),

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tasks.gate.decision import Check
+from tasks.gate.pairs import problem_cases
 from tasks.gate.policy import GatePolicy, MustPass
 from tasks.gate.scores import Scores
 
@@ -14,12 +15,12 @@ def lost_cases(champion: Scores, challenger: Scores, policy: GatePolicy) -> tupl
     """Must-pass cases that the champion passes and the challenger doesn't."""
     if policy.must_pass is None:
         return ()
-    old = champion.by_measure.get(policy.must_pass.measure, {})
-    new = challenger.by_measure.get(policy.must_pass.measure, {})
+    measure = policy.must_pass.measure
+    old, new = (side.by_measure.get(measure, {}) for side in (champion, challenger))
     # A champion score that is missing counts as its best value here too.
     return tuple(
         case
-        for case in _marked(challenger, old, new)
+        for case in _marked(champion, challenger, measure)
         if not _passes(new.get(case, [None])) and _passes(old.get(case, [1.0]), missing=1.0)
     )
 
@@ -37,9 +38,8 @@ def check_must_pass(
     rule = policy.must_pass
     if rule is None:
         return Check(name="must_pass", status="not_checked", text="The policy names no measure.")
-    old = champion.by_measure.get(rule.measure, {}) if champion else {}
     new = challenger.by_measure.get(rule.measure, {})
-    marked = _marked(challenger, old, new)
+    marked = _marked(champion, challenger, rule.measure)
     if not marked:
         return Check(name="must_pass", status="note", text="The suite marks no must-pass case.")
     if champion is None:
@@ -99,13 +99,13 @@ def _lost(
     )
 
 
-def _marked(challenger: Scores, old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    # A case that neither side scored nor failed at isn't the measure's business.
-    return [
-        case.case_id
-        for case in challenger.cases
-        if case.must_pass and (case.case_id in old or case.case_id in new)
-    ]
+def _marked(champion: Scores | None, challenger: Scores, measure: str) -> list[str]:
+    # A case that neither side scored nor failed at isn't the measure's business, and one that a
+    # corpus doesn't answer any more can't be lost by a release.
+    sides = [side for side in (champion, challenger) if side is not None]
+    known = {case for side in sides for case in side.by_measure.get(measure, {})}
+    known -= problem_cases(measure, *sides)
+    return [case.case_id for case in challenger.cases if case.must_pass and case.case_id in known]
 
 
 def _passes(values: Sequence[float | None], *, missing: float = 0.0) -> bool:

@@ -6,6 +6,9 @@ What a missing score is worth, so that a failure can never help:
   score its best.
 - positive: there is no worst value, so the pair counts as `ratio_limit` times worse. Every other
   ratio is limited to that factor too, else a measured pair could be worse than a missing one.
+
+A problem of the suite is no failure: a case that one side's corpus can't be asked makes no pair.
+How many those may be is `check_suite_problems`'.
 """
 
 from collections.abc import Sequence
@@ -69,11 +72,13 @@ def pair(
 ) -> Pairs | None:
     """Pair one measure case by case; None when no case has a score or a failure of it.
 
-    A case belongs to the measure when either side scored it or failed at it. Repeats are averaged
+    A case belongs to the measure when either side scored it or failed at it, and both sides'
+    corpora have what the suite asks for. Repeats are averaged
     inside the case, a failed repeat at its worst (champion: best) value.
     """
     old, new = (side.by_measure.get(measure, {}) for side in (champion, challenger))
-    cases = [case for case in challenger.cases if case.case_id in old or case.case_id in new]
+    known = (old.keys() | new.keys()) - problem_cases(measure, champion, challenger)
+    cases = [case for case in challenger.cases if case.case_id in known]
     if not cases:
         return None
     worst = rule.width
@@ -93,6 +98,12 @@ def pair(
         failed_champion=sum(missing[0]),
         failed_challenger=sum(missing[1]),
     )
+
+
+def problem_cases(measure: str, *sides: Scores | None) -> frozenset[str]:
+    """Ids of the cases that a side's corpus can't be asked: they count for no side."""
+    none: frozenset[str] = frozenset()
+    return none.union(*(side.suite_problems.get(measure, none) for side in sides if side))
 
 
 def worst_value(rule: MeasurePolicy) -> float:

@@ -143,7 +143,8 @@ class GatePolicy(Settings):
     underpowered: Literal["warn", "hold"] = "warn"
     """What to do when the suite is too small for the primary's `effect`."""
     failure_limit: float = Field(default=0.05, ge=0, lt=1)
-    """Largest share of failed or missing scores of a deciding measure on either side."""
+    """Largest share of failed or missing scores of a deciding measure on either side, and of cases
+    whose evidence the challenger's corpus lacks."""
     clusters: bool = True
     """Whether cases of one cluster count as related."""
     mcnemar: Literal["exact", "mid_p"] = "exact"

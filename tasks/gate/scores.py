@@ -28,6 +28,8 @@ class ScoreRow:
     value: float | None
     error: str | None = None
     repeat: int = 0
+    suite_problem: bool = False
+    """There is no value because the corpus lacks what the suite asks for: nobody's failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,18 @@ class Scores:
         """Values by measure and case id, None for a failure; repeats in their order."""
         table: dict[str, dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
         for row in sorted(self.rows, key=lambda row: row.repeat):
-            table[row.measure][row.case_id].append(row.value)
+            if not row.suite_problem:
+                table[row.measure][row.case_id].append(row.value)
         return {measure: dict(cases) for measure, cases in table.items()}
+
+    @cached_property
+    def suite_problems(self) -> dict[str, frozenset[str]]:
+        """Ids of the cases that this side's corpus can't be asked, by measure."""
+        table: dict[str, set[str]] = defaultdict(set)
+        for row in self.rows:
+            if row.suite_problem:
+                table[row.measure].add(row.case_id)
+        return {measure: frozenset(cases) for measure, cases in table.items()}
 
     @cached_property
     def digest(self) -> Digest:
@@ -72,7 +84,10 @@ class Scores:
             1,
             {
                 "cases": sorted([c.case_id, c.cluster, c.tags, c.must_pass] for c in self.cases),
-                "rows": sorted([r.measure, r.case_id, r.repeat, r.value] for r in self.rows),
+                "rows": sorted(
+                    [r.measure, r.case_id, r.repeat, r.value, *(["suite"] * r.suite_problem)]
+                    for r in self.rows
+                ),
                 "release": [self.release, self.release_digest, self.log_digest],
                 "suite": [self.suite_digest, self.judge_digest],
             },
@@ -88,7 +103,13 @@ def from_log(log: "EvalLog") -> Scores:
     )
     scored = [ScoreRow(s.case_id, s.measure, s.value, None, s.repeat) for s in log.scores]
     failed = [
-        ScoreRow(row.case_id, row.measure, None, f"{row.error_type}: {row.message}")
+        ScoreRow(
+            row.case_id,
+            row.measure,
+            None,
+            f"{row.error_type}: {row.message}",
+            suite_problem=row.suite_problem,
+        )
         for row in log.failures
         if any(row.measure == info.name for info in manifest.measures)
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tasks.gate.pairs import problem_cases
 from tasks.gate.scores import Scores
 from tasks.report.evidence import Evidence
 
@@ -49,6 +50,9 @@ def _rows(shown: Evidence) -> Iterable[tuple[str, str, _Row, str]]:
     if shown.logs is not None:
         for side, log in (("challenger", shown.logs.new), ("champion", shown.logs.old)):
             for row in log.failures if log else ():
+                # No failure of a side: the check `suite` names these cases.
+                if row.suite_problem:
+                    continue
                 yield side, row.error_type, (row.case_id, row.message, row.raw), row.measure
         return
     for side, scores, other in (
@@ -63,10 +67,10 @@ def _rows(shown: Evidence) -> Iterable[tuple[str, str, _Row, str]]:
 def _missing(scores: Scores, other: Scores | None) -> Iterable[tuple[str, str, str]]:
     """Rows with an error, then rows that only the other side has: the gate counts both."""
     for row in scores.rows:
-        if row.value is None:
+        if row.value is None and not row.suite_problem:
             yield row.case_id, row.error or NO_REASON, row.measure
     for measure, cases in other.by_measure.items() if other else ():
-        own = scores.by_measure.get(measure, {})
+        own = scores.by_measure.get(measure, {}).keys() | problem_cases(measure, scores)
         for case in scores.cases:
             if case.case_id in cases and case.case_id not in own:
                 yield case.case_id, ABSENT, measure

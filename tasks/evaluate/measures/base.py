@@ -14,12 +14,15 @@ from tasks.errors import CallFailed, ConfigError
 if TYPE_CHECKING:
     from tasks.answer.generate import Answer
     from tasks.answer.prompt import PromptVersion
-    from tasks.evaluate.suite import Case
+    from tasks.evaluate.suite import Case, Span
     from tasks.index.embed import Embedder
     from tasks.index.search import Retrieved
     from tasks.serve.client import ModelClient
 
 T = TypeVar("T")
+
+NOT_IN_CORPUS = "NotInCorpus"
+"""Error type of a value that the release's corpus leaves no way to measure."""
 
 Kind = Literal["binary", "bounded", "positive"]
 """0 or 1; between two fixed ends; from 0 without an end."""
@@ -55,6 +58,11 @@ class ScoringFailure:
     message: str
     raw: str | None
     """What the model said, where that is what couldn't be read."""
+
+    @property
+    def suite_problem(self) -> bool:
+        """Whether the corpus lacks what the suite asks for; no release is to blame."""
+        return self.error_type == NOT_IN_CORPUS
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +194,19 @@ class Measure(ABC):
         """Whether this case has such a value at all."""
         return self.cases(case)
 
+    def lost_evidence(self, case: "Case") -> "Span | None":
+        """A gold span that the corpus lacks and without which this case has no value.
+
+        A ranking needs every gold document. An answer needs one passage that is left, since each
+        answers alone; while the document is there, in whatever words, the case counts.
+        """
+        if "gold" in self.inputs and not self.needs_answer:
+            return next((span for span in case.gold if span.lost in ("document", "both")), None)
+        if {"gold", "reference"} & set(self.inputs):
+            gone = [span for span in case.gold if span.lost == "both"]
+            return gone[0] if gone and len(gone) == len(case.gold) else None
+        return None
+
     def require_setup(self) -> None:  # noqa: B027  # most measures need nothing
         """Say what this machine lacks, before anything is spent.
 
@@ -203,6 +224,34 @@ class Measure(ABC):
             ConfigError: the evaluation has no judge, or no embedder, where one is needed.
             TooManyFailures: the judge's server is gone.
         """
+
+
+async def score_results(
+    measure: Measure, results: Sequence[CaseResult], context: MeasureContext
+) -> list[Score | ScoringFailure]:
+    """One row a result that the measure applies to; what the corpus can't answer isn't asked.
+
+    Raises:
+        ConfigError: as for `Measure.score`.
+        TooManyFailures: so too.
+    """
+    applicable = [result for result in results if measure.applies(result.case)]
+    gone = {
+        result.case.case_id: ScoringFailure(
+            result.case.case_id, measure.name, NOT_IN_CORPUS, _gone_line(span), None
+        )
+        for result in applicable
+        if (span := measure.lost_evidence(result.case)) is not None
+    }
+    asked = [result for result in applicable if result.case.case_id not in gone]
+    rows = iter(await measure.score(asked, context) if asked else ())
+    return [gone.get(result.case.case_id) or next(rows) for result in applicable]
+
+
+def _gone_line(span: "Span") -> str:
+    if span.lost == "quote":
+        return f"{span.doc_id!r} doesn't have {span.quote!r:.100} any more; correct the suite"
+    return f"the corpus has no document {span.doc_id!r} any more; correct the suite"
 
 
 class CaseMeasure(Measure):

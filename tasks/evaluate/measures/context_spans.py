@@ -12,7 +12,7 @@ where both are sets of (document, character position), so that overlapping chunk
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tasks.evaluate.measures.base import (
     CaseMeasure,
@@ -21,6 +21,9 @@ from tasks.evaluate.measures.base import (
     NotScored,
     answerable_cases,
 )
+
+if TYPE_CHECKING:
+    from tasks.evaluate.suite import Case, Span
 
 
 class _Range(Protocol):
@@ -83,6 +86,10 @@ class SpanMeasure(CaseMeasure):
     """Overlap of retrieved and gold text, for cases with an answer in the corpus."""
 
     value: Callable[[CaseResult], float]
+
+    def lost_evidence(self, case: "Case") -> "Span | None":
+        """Any quote that the corpus lacks: its characters are nowhere."""
+        return next((span for span in case.gold if span.lost), None)
 
     async def value_of(self, result: CaseResult, context: MeasureContext) -> float:
         """The value of one case, whether or not it was answered."""

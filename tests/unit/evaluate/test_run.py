@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tasks.config import Judge, Price
 from tasks.errors import ConfigError, SuiteError, TooManyFailures
 from tasks.evaluate.log import EvalLog, load_log, save_log
-from tasks.evaluate.measures.base import MeasureContext
+from tasks.evaluate.measures.base import Measure, MeasureContext
 from tasks.evaluate.provenance import Provenance
 from tasks.evaluate.run import EvaluationPlan, draw, evaluate
 from tasks.evaluate.suite import Suite
@@ -137,6 +137,59 @@ def test_a_quick_look_at_nothing_is_refused():
 
 
 # --- runs ---------------------------------------------------------------------------------------
+
+
+def without(plan, word, lost):
+    """The plan of a release whose corpus lacks the evidence of one case."""
+    cases = [
+        replace(each, gold=tuple(replace(span, lost=lost) for span in each.gold))
+        if each.case_id == f"store-{word}"
+        else each
+        for each in plan().suite.cases
+    ]
+    names = ("R@2", "span_recall", "contains", "judge_accuracy", "output_tokens")
+    return plan(suite=Suite("storing", tuple(cases)), measures=names)
+
+
+@pytest.mark.parametrize(
+    ("lost", "unknown"),
+    [
+        ("both", ["R@2", "contains", "judge_accuracy", "span_recall"]),
+        # Another document answers: the answer counts, whatever the document's name is now.
+        ("document", ["R@2", "span_recall"]),
+        # The document is there to be found, and what it says now is what the answer should be.
+        ("quote", ["span_recall"]),
+    ],
+)
+def test_what_the_corpus_lacks_has_no_value_and_a_reason_that_blames_nobody(
+    plan, server, index, tmp_path, lost, unknown
+):
+    log = run(without(plan, "eggs", lost), server, index)
+    assert sorted(row.measure for row in log.failures) == unknown
+    assert {(row.case_id, row.suite_problem) for row in log.failures} == {("store-eggs", True)}
+    assert all("correct the suite" in row.message for row in log.failures)
+    assert log.values("output_tokens")["store-eggs"] > 0
+    assert len(log.values("R@2")) == (8 if lost == "quote" else 7)
+    loaded = load_log(save_log(log, tmp_path))
+    assert loaded.failures == log.failures
+    assert loaded.cases == log.cases
+
+
+def test_a_document_that_the_index_lost_costs_the_release_while_the_corpus_has_it(
+    plan, server, index
+):
+    class Forgetful:
+        def search(self, questions, *, top_k):
+            found = index.search(questions, top_k=top_k)
+            return [[chunk for chunk in row if chunk.doc_id != "eggs"] for row in found]
+
+    log = run(plan(measures=("R@2", "span_recall")), server, Forgetful())
+    assert log.failures == ()
+    assert log.values("R@2")["store-eggs"] == log.values("span_recall")["store-eggs"] == 0.0
+
+
+def test_an_evaluation_of_a_corpus_that_lacks_evidence_has_a_name_of_its_own(plan):
+    assert len({without(plan, "eggs", lost).digest for lost in (None, "quote", "both")}) == 3
 
 
 def test_every_case_is_answered_and_every_measure_has_its_rows(plan, server, index):
@@ -336,12 +389,7 @@ def test_a_server_that_is_lost_when_all_calls_are_on_their_way_ends_the_run_too(
 
 
 def test_a_bug_in_a_measure_is_raised_as_itself(plan, server, index):
-    class Broken:
-        name, version, kind, higher_is_better, judged = "broken", 1, "bounded", True, False
-
-        def applies(self, case: object) -> bool:
-            return True
-
+    class Broken(Measure):
         async def score(self, results: object, context: object) -> list[Any]:
             try:
                 return [{}["gone"]]
@@ -349,7 +397,7 @@ def test_a_bug_in_a_measure_is_raised_as_itself(plan, server, index):
                 raise ZeroDivisionError("a bug") from error
 
     with pytest.raises(ZeroDivisionError, match="a bug") as caught:
-        run(replace(plan(), measures=(*plan().measures, Broken())), server, index)
+        run(replace(plan(), measures=(*plan().measures, Broken("broken"))), server, index)
     assert isinstance(caught.value.__cause__, KeyError)
 
 

@@ -89,10 +89,17 @@ def test_relocating_refuses_a_suite_with_lost_quotes_and_says_which():
     assert "ratchet suite check" in caught.value.next_step
 
 
-def test_relocating_can_keep_lost_quotes_so_that_their_cases_count_as_missed():
-    suite = suite_of(QUOTE, Span("e", 0, 1, "x"))
-    kept = relocate(suite, check_suite(suite, MemorySnapshot([document("e", "ax")])), lost="keep")
-    assert kept.cases[0].gold == (QUOTE, Span("e", 1, 2, "x"))
+def test_relocating_can_keep_lost_quotes_and_marks_what_the_corpus_lacks_of_each():
+    suite = suite_of(QUOTE, Span("e", 0, 1, "x"), Span("f", 0, 3, "fig"), Span("g", 0, 3, "gem"))
+    corpus = MemorySnapshot([document("e", "ax"), document("f", "date"), document("h", "a gem")])
+    kept = relocate(suite, check_suite(suite, corpus), lost="keep")
+    assert [(span.start, span.lost) for span in kept.cases[0].gold] == [
+        (QUOTE.start, "both"),
+        (1, None),
+        (0, "quote"),
+        (0, "document"),
+    ]
+    assert kept.digest == suite.digest
 
 
 @given(st.text(min_size=1), st.text(max_size=20), st.integers(0, 50))

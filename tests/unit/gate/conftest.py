@@ -41,6 +41,7 @@ def make() -> MakeScores:
         clusters: Sequence[str] | None = None,
         must_pass: Sequence[int] = (),
         names: str = "case",
+        gone: Sequence[int] = (),
     ) -> Scores:
         n = len(next(iter(values.values())))
         ids = [f"{names}-{i:03d}" for i in range(n)]
@@ -51,6 +52,8 @@ def make() -> MakeScores:
             ),
             rows=tuple(
                 ScoreRow(ids[i], measure, value, "CallFailed: gone" if value is None else None)
+                if i not in gone
+                else ScoreRow(ids[i], measure, None, "NotInCorpus: gone", suite_problem=True)
                 for measure, row in values.items()
                 for i, value in enumerate(row)
             ),

@@ -466,3 +466,53 @@ def test_a_look_is_worth_spending_only_on_complete_evidence(
     strict = policy.model_copy(update={"noise": Noise(required=True)})
     assert not worth_a_look(old, new, strict)
     assert worth_a_look(old, new, strict, noise=noise_floor(old, old, policy))
+
+
+# --- problems of the suite ----------------------------------------------------------------------
+
+
+def test_a_removed_document_is_named_and_costs_nobody_not_even_a_must_pass_case(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    rules = with_margins(policy, 0.2).for_refresh()
+    same = [1.0] * 130
+    old = side(make, same, must_pass=[0])
+    decision = decide(old, side(make, same, must_pass=[0], gone=[0, 7]), rules)
+    assert decision.verdict == "PROMOTE"
+    assert {(row.n, row.losses) for row in decision.comparisons} == {(128, 0)}
+    (check,) = [check for check in decision.checks if check.name == "suite"]
+    assert (check.status, check.cases) == ("note", ("case-000", "case-007"))
+    assert "the challenger's corpus lacks the evidence of 2" in check.text
+    assert "correct: 2, f1: 2" in check.detail
+    # The same case lost with its document still in the corpus.
+    lost = side(make, [0.0, *same[1:]], must_pass=[0])
+    assert decide(old, lost, rules, confirmations={"case-000": [0.0] * 3}).verdict == "REJECT"
+
+
+def test_a_corpus_that_lost_too_many_documents_is_held_and_no_look_is_spent(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    old = side(make, with_passes(130, 60))
+    new = side(make, with_passes(130, 90), gone=range(120, 127))
+    decision = decide(old, new, with_margins(policy, 0.2))
+    assert decision.verdict == "HOLD"
+    assert "Too many of correct, f1, tokens are left out" in decision.reasons[0].text
+    assert "ratchet suite check" in decision.reasons[0].next_step
+    assert not worth_a_look(old, new, policy)
+
+
+def test_questions_about_new_documents_hold_nobody_up(make: MakeScores, policy: GatePolicy) -> None:
+    old = side(make, with_passes(130, 60), gone=range(110, 130))
+    decision = decide(old, side(make, with_passes(130, 75)), with_margins(policy, 0.2))
+    assert decision.verdict == "PROMOTE"
+    (check,) = [check for check in decision.checks if check.name == "suite"]
+    assert "the evidence of 0, the champion's that of 20 (case-110, case-111" in check.text
+
+
+def test_a_first_release_isnt_held_to_what_its_corpus_lacks(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    decision = decide(None, side(make, with_passes(60, 30), gone=[0, 59]), policy)
+    (row,) = decision.floors
+    assert (row.n, row.failed, row.mean) == (58, 0, 0.5)
+    assert [check.status for check in decision.checks if check.name == "suite"] == ["note"]

@@ -17,7 +17,8 @@ GOOD = '{"case_id": "a", "measure": "correct", "value": 1}'
 def test_scores_survive_the_way_to_disk_and_back(
     make: MakeScores, policy: GatePolicy, tmp_path: Path
 ) -> None:
-    scores = make({"correct": [1.0, 0.0, None], "f1": [0.1, 0.2, 0.3]}, must_pass=[1])
+    values = {"correct": [1.0, 0.0, None, 1.0], "f1": [0.1, 0.2, 0.3, 0.4]}
+    scores = make(values, must_pass=[1], gone=[3])
     path = tmp_path / "scores.jsonl"
     path.write_text(write_scores(scores))
     assert load_scores(path, policy) == scores
@@ -47,6 +48,10 @@ def test_a_row_needs_no_more_than_case_measure_and_value(
         ('{"case_id": "b", "measure": "bleu", "value": 1}', "has no measure 'bleu'"),
         ('{"case_id": "b", "measure": "f1"}', "either a value or an error"),
         ('{"case_id": "b", "measure": "f1", "value": 1, "error": "x"}', "either a value or an"),
+        (
+            '{"case_id": "b", "measure": "f1", "suite_problem": "x", "error": "x"}',
+            "or a suite_problem",
+        ),
         ('{"case_id": 7, "measure": "f1", "value": 1}', "case_id is 7"),
         ('{"case_id": "b", "measure": "f1", "value": 1, "note": ""}', r"unknown field\(s\)"),
         ('{"case_id": "a", "measure": "f1", "value": 1, "must_pass": true}', "another cluster"),

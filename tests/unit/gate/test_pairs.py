@@ -41,3 +41,19 @@ def test_a_case_that_neither_side_has_is_not_the_measures_business(
     # The second case has a challenger score alone: the champion's counts as its best.
     assert pairs.differences == pytest.approx([0.0, -0.5])
     assert pair("clarity", policy.measures["clarity"], old, new, clusters=True) is None
+
+
+def test_a_case_that_one_corpus_cant_be_asked_makes_no_pair_whatever_the_other_side_got(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    whole, part = make({"f1": [1.0, 0.5, 0.0]}), make({"f1": [1.0, 0.5, 0.0]}, gone=[0])
+    for old, new in ((whole, part), (part, whole)):
+        pairs = pair("f1", policy.measures["f1"], old, new, clusters=True)
+        assert pairs is not None
+        assert pairs.cases == ("case-001", "case-002")
+        assert (pairs.mean_champion, pairs.failed_challenger) == (0.25, 0)
+    assert whole.digest != part.digest
+    failed = make({"f1": [None, 0.5, 0.0]})
+    pairs = pair("f1", policy.measures["f1"], whole, failed, clusters=True)
+    assert pairs is not None
+    assert pairs.differences.tolist() == [-1.0, 0.0, 0.0]

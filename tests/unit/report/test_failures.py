@@ -29,3 +29,9 @@ def test_a_case_without_any_answer_is_one_row_with_many_measures() -> None:
     )
     ((row,),) = (group.rows for group in failures(evidence(None, new)))
     assert row.measures == ("f1", "em")
+
+
+def test_what_a_corpus_lacks_is_nobodys_failure() -> None:
+    old = Scores(cases=(ScoredCase("a", "a"),), rows=(ScoreRow("a", "f1", 0.5),))
+    gone = ScoreRow("a", "f1", None, "NotInCorpus: no document", suite_problem=True)
+    assert failures(evidence(old, Scores(cases=old.cases, rows=(gone,)))) == ()
