@@ -9,7 +9,6 @@ from flows.addresses import served_elsewhere, vllm_url
 from flows.workspace import Workspace
 from tasks.errors import ConfigError, ServerUnavailable, WrongModel
 from tasks.evaluate.run import Progress
-from tasks.serve.budget import Budget
 from tasks.serve.cache import GIGABYTE, CallCache
 from tasks.serve.client import ModelClient
 from tasks.serve.offline import OFFLINE_URL, offline_engine
@@ -65,12 +64,7 @@ async def open_door(
             in_flight=settings.in_flight,
             in_flight_cap=settings.in_flight_cap,
             server_wait_s=settings.server_wait_s,
-            budget=Budget(
-                workspace.home.path("spending.json"),
-                run=settings.budget.run,
-                month=settings.budget.month,
-                currency=price.currency,
-            ),
+            budget=workspace.budget(price.currency),
             timeout_s=settings.timeout_s,
             attempts=settings.attempts,
             stop_failure_rate=settings.stop_failure_rate,

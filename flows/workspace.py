@@ -2,7 +2,7 @@
 
 import getpass
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tasks.config import Project, Settings, load_project
 from tasks.errors import ConfigError
+from tasks.serve.budget import Budget, Budgets
 from tasks.store import Home
 
 if TYPE_CHECKING:
@@ -24,6 +25,17 @@ class Workspace:
 
     project: Project
     home: Home
+    budgets: Budgets = field(default_factory=Budgets, compare=False, repr=False)
+
+    def budget(self, currency: str) -> Budget:
+        """What this run may spend in a currency, whichever of its doors spends it."""
+        limits = self.project.evaluate.budget
+        return self.budgets.of(
+            self.home.path("spending.json"),
+            run=limits.run,
+            month=limits.month,
+            currency=currency,
+        )
 
     def registry(self, *, repair: bool = True) -> "Registry":
         """Open the registry; close it after use. Without `repair`, opening changes nothing."""

@@ -105,7 +105,9 @@ def make_log(release: Release, *, cases: int = 12, right: int = 8, failed: int =
             seed=0,
             currency="USD",
             costs={
-                "answer": _costs(calls=cases, tokens=900 * cases, cost=0.0004 * cases),
+                "answer": _costs(
+                    calls=cases, tokens=900 * cases, cost=0.0004 * cases, machine_s=1.0 * cases
+                ),
                 "judge": _costs(calls=cases, tokens=500 * cases, cost=0.0002 * cases),
             },
             started_at="2026-11-24T03:00:00+00:00",
@@ -160,7 +162,7 @@ def _result(release: Release, number: int) -> CaseResult:
     return CaseResult(case=case, retrieved=retrieved, answer=answer)
 
 
-def _costs(*, calls: int, tokens: int, cost: float) -> CostRow:
+def _costs(*, calls: int, tokens: int, cost: float, machine_s: float | None = None) -> CostRow:
     return CostRow(
         calls=calls,
         cache_hits=0,
@@ -169,4 +171,5 @@ def _costs(*, calls: int, tokens: int, cost: float) -> CostRow:
         output_tokens=20 * calls,
         cost=cost,
         failures=0,
+        machine_s=machine_s,
     )

@@ -4,9 +4,11 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -47,18 +49,54 @@ def reported(
     """Turn an error into a message and its exit code; a traceback is for our own mistakes.
 
     Args:
-        interrupted: what is true after Ctrl-C.
+        interrupted: what is true after Ctrl-C, SIGTERM, or when the terminal was closed.
     """
+    with _ended_as_by_ctrl_c() as ended:
+        try:
+            yield
+        except RatchetError as error:
+            errors.print(f"[red]Error:[/red] {escape(error.message)}", soft_wrap=True)
+            if error.next_step:
+                errors.print(f"[bold]Next:[/bold] {escape(error.next_step)}", soft_wrap=True)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            # The terminal may be gone.
+            with suppress(OSError):
+                errors.print(f"{'Terminated' if ended else 'Interrupted'}. {interrupted}")
+            raise typer.Exit(128 + (ended[0] if ended else signal.SIGINT)) from None
+
+
+@contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP do what Ctrl-C does; gives the signal that came, if one did."""
+    came: list[int] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        # `timeout` and a shell that ends send it twice, and one is enough to end in good order.
+        if came:
+            return
+        came.append(number)
+        # An event loop puts its own handler there, which lets its tasks end.
+        interrupt = signal.getsignal(signal.SIGINT)
+        if not callable(interrupt):
+            raise KeyboardInterrupt
+        interrupt(signal.SIGINT, frame)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    ends = (signal.SIGTERM, signal.SIGHUP)
+    before = {
+        # What was started with nohup outlives its terminal.
+        number: signal.signal(number, handler)
+        for number in ends
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
-        yield
-    except RatchetError as error:
-        errors.print(f"[red]Error:[/red] {escape(error.message)}", soft_wrap=True)
-        if error.next_step:
-            errors.print(f"[bold]Next:[/bold] {escape(error.next_step)}", soft_wrap=True)
-        raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt:
-        errors.print(f"Interrupted. {interrupted}")
-        raise typer.Exit(130) from None
+        yield came
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 def in_prefect(workspace: Workspace, run: Callable[[], Any]) -> Any:
@@ -81,23 +119,13 @@ def in_prefect(workspace: Workspace, run: Callable[[], Any]) -> Any:
         environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     environment.setdefault("PREFECT_LOGGING_SERVER_LEVEL", "ERROR")
     os.environ.update(environment)
+    from prefect.utilities import engine
+
+    if callable(ours := signal.getsignal(signal.SIGTERM)):
+        # Prefect's raises an error that an event loop may swallow; ours is Ctrl-C's.
+        vars(engine)["_prefect_sigterm_handler"] = ours
     if "PREFECT_API_URL" not in environment:
-        _start_temporary_server()
+        from flows.temporary_server import TemporaryServer
+
+        TemporaryServer().start()
     return run()
-
-
-def _start_temporary_server() -> None:
-    """Start Prefect's own server for this process so that Ctrl-C reaches us alone.
-
-    A terminal interrupts every process of a command. Without its server Prefect can't end the run:
-    it tries again for minutes and waits at the exit for ever. A process inherits which signals are
-    blocked when it is started.
-    """
-    from prefect.server.api.server import SubprocessASGIServer
-
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        # The one that Prefect would start itself, and now finds.
-        SubprocessASGIServer().start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

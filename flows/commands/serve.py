@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.console import Json, print_json, reported, screen, table
+from flows.commands.console import Json, errors, print_json, reported, screen, table
 from flows.show import terminal_progress
 from flows.workspace import Workspace, open_workspace
 from tasks.answer.release import Release
@@ -64,36 +64,60 @@ def bench(
     rate: Annotated[float, typer.Option(help="Requests a second of the latency probe.")] = 0.5,
     requests: Annotated[int, typer.Option(min=1, help="Of the latency probe.")] = 40,
     cases: Annotated[int | None, typer.Option(min=1, help="Only so many of the suite.")] = None,
+    stored: Annotated[
+        bool, typer.Option("--stored", help="Measure nothing; show what was measured last.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure ways of serving one model: throughput, latency under load, quality on the suite.
 
-    Each profile's server is started in turn. The answers are evaluated without a judge.
+    Each profile's server is started in turn. The answers are evaluated without a judge. Exit code
+    1: a profile couldn't be served; the others are shown.
 
     Example: ratchet serve bench --cases 40
     """
-    from flows.steps.bench import bench_profiles, profiles_of
+    from flows.steps.bench import bench_profiles, profiles_of, stored_profiles
 
-    with reported("Profiles that were finished are stored; a new run begins with the first."):
+    with reported("Profiles that were finished are stored: ratchet serve bench PROFILE --stored"):
         settings = _settings(rate, requests, "busted")
         workspace = open_workspace(cases=cases)
-        names = profiles or profiles_of(workspace)
-        with terminal_progress() as progress:
-            found, path = bench_profiles(workspace, names, settings, progress)
+        if stored:
+            found, failures, path = stored_profiles(workspace, profiles), {}, None
+        else:
+            names = profiles or profiles_of(workspace)
+            with terminal_progress() as progress:
+                made = bench_profiles(workspace, names, settings, progress)
+            found, failures, path = made.profiles, made.failures, made.path
         if as_json:
-            stored = [each.model_dump(mode="json") for each in found]
-            print_json({"file": str(path), "profiles": stored})
-            return
-        for each in found:
-            flags = ", ".join(f"{k}={v}" for k, v in each.server_flags.items()) or "none"
-            screen.print(f"{escape(each.model)}: server flags {escape(flags)}")
-        screen.print(_profiles(found))
-        screen.print(f"Stored in {path}")
+            print_json(
+                {
+                    "file": str(path) if path else None,
+                    "profiles": [each.model_dump(mode="json") for each in found],
+                    "failures": {name: error.message for name, error in failures.items()},
+                }
+            )
+        elif found:
+            screen.print(_profiles(found))
+            if len({(x.asked, x.latency.rate, x.latency.seed) for x in found}) > 1:
+                screen.print("They were given other prompts, or other rates: measure them again.")
+            if path:
+                screen.print(f"Stored in {path}", soft_wrap=True)
+        for name, error in failures.items():
+            errors.print(f"[red]Not measured: {escape(name)}.[/red] {escape(error.message)}")
+            if error.next_step:
+                errors.print(f"[bold]Next:[/bold] {escape(error.next_step)}", soft_wrap=True)
+        if failures:
+            raise typer.Exit(1)
 
 
 def _profiles(found: "Sequence[ProfileResult]") -> Table:
     """One profile a column: what is compared stands side by side."""
     shown = table("", *(f">{escape(each.model)}" for each in found))
+    flags = sorted({flag for each in found for flag in each.server_flags})
+    for flag in flags:
+        values = [str(each.server_flags.get(flag, "not set")) for each in found]
+        if len(found) == 1 or len(set(values)) > 1:
+            shown.add_row(f"--{flag}", *map(escape, values))
     answered = [max(1, each.calls - each.failures) for each in found]
     shown.add_row("answers", *(str(each.calls - each.failures) for each in found))
     shown.add_row("failed", *(str(each.failures) for each in found))
@@ -114,9 +138,9 @@ def _profiles(found: "Sequence[ProfileResult]") -> Table:
         for place, name in enumerate(("50 %", "95 %", "99 %")):
             cells = (escape(row.quantiles[place]) for row in rows)
             shown.add_row(f"{rows[0].what}, {name}", *cells)
-    for name in found[0].quality:
-        values = [each.quality.get(name) for each in found]
-        shown.add_row(name, *(UNKNOWN if v is None else significant(v) for v in values))
+    for name in dict.fromkeys(name for each in found for name in each.quality):
+        means = [each.quality.get(name) for each in found]
+        shown.add_row(name, *(UNKNOWN if v is None else significant(v) for v in means))
     return shown
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from flows.endpoints import open_door
 from flows.steps.index import open_embedder, open_release
@@ -12,6 +13,7 @@ from tasks.answer.release import Release
 from tasks.errors import RegistryError
 from tasks.evaluate.run import Progress
 from tasks.index.search import Retrieved
+from tasks.serve.budget import Budgets
 from tasks.serve.together import together
 
 
@@ -39,6 +41,13 @@ class AnsweringRelease:
                 "ratchet reindex",
             )
         self.release = release
+        # It may answer for months: `budget.run` is of a run, and this is none.
+        evaluate = workspace.project.evaluate
+        limits = evaluate.budget.model_copy(update={"run": None})
+        project = workspace.project.model_copy(
+            update={"evaluate": evaluate.model_copy(update={"budget": limits})}
+        )
+        workspace = replace(workspace, project=project, budgets=Budgets())
         self._workspace = workspace
         self._progress = progress
         self._index = open_release(

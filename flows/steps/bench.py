@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,8 +16,17 @@ from flows.steps.latency import probe_releases, suite_prompts
 from flows.workspace import Workspace, actor
 from tasks.answer.release import Release
 from tasks.config import LatencySettings, Settings
-from tasks.digest import Digest
-from tasks.errors import CallFailed, ConfigError
+from tasks.digest import Digest, digest
+from tasks.errors import (
+    BadInput,
+    CallFailed,
+    ConfigError,
+    CorruptArtifact,
+    RatchetError,
+    ServerUnavailable,
+    SetupError,
+    TooManyFailures,
+)
 from tasks.evaluate.log import load_log
 from tasks.evaluate.measures import measure
 from tasks.evaluate.run import Progress
@@ -23,6 +34,7 @@ from tasks.serve.client import Message
 from tasks.serve.latency import LatencyReport
 from tasks.serve.meter import PurposeTotals
 from tasks.serve.together import together
+from tasks.serve.version import model_version
 from tasks.store import write_json
 
 PURPOSE = "bench"
@@ -33,6 +45,8 @@ class ProfileResult(Settings):
 
     model: str
     model_digest: Digest
+    asked: Digest | None = None
+    """Of the prompts that it was given: results compare where it is the same."""
     server_flags: dict[str, str | int | float | bool]
     calls: int
     failures: int
@@ -48,6 +62,17 @@ class ProfileResult(Settings):
     quality: dict[str, float]
     """Means of the evaluation's measures of quality that need no judge."""
     evaluation: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What one command measured."""
+
+    profiles: tuple[ProfileResult, ...]
+    failures: dict[str, RatchetError]
+    """By profile, why it couldn't be measured."""
+    path: Path | None
+    """The file that has the profiles; None where there are none."""
 
 
 def profiles_of(workspace: Workspace) -> tuple[str, ...]:
@@ -67,12 +92,53 @@ def profiles_of(workspace: Workspace) -> tuple[str, ...]:
     return tuple(name for name, model in models.generators.items() if model.sha256 == wanted.sha256)
 
 
+def stored_profiles(workspace: Workspace, names: Sequence[str] | None) -> tuple[ProfileResult, ...]:
+    """The newest stored result of each profile, as configs/models.yaml describes it now.
+
+    Args:
+        workspace: settings and state.
+        names: generators of configs/models.yaml; None: all that were measured.
+
+    Raises:
+        ConfigError: a name isn't known.
+        BadInput: a profile wasn't measured, or has other flags since.
+        CorruptArtifact: a file of results can't be read.
+    """
+    models = workspace.project.models
+    wanted = {
+        name: model_version(name, models.generator(name)).digest
+        for name in names or models.generators
+    }
+    found: dict[Digest, ProfileResult] = {}
+    # Their names are their times.
+    for path in sorted(workspace.home.path("serving").glob("*.json"), reverse=True):
+        try:
+            stored = json.loads(path.read_bytes())
+            rows = [ProfileResult.model_validate(row) for row in stored["profiles"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptArtifact(
+                f"The results in {str(path)!r} can't be read: {error}.",
+                next_step=f"Remove that file: rm {path}",
+            ) from error
+        for row in rows:
+            found.setdefault(row.model_digest, row)
+    missing = [name for name in wanted if wanted[name] not in found]
+    if missing if names else len(missing) == len(wanted):
+        raise BadInput(
+            f"Nothing is stored of {', '.join(map(repr, missing))} with the flags of now; expected "
+            "profiles that were measured.",
+            next_step=f"ratchet serve bench {' '.join(missing)}",
+        )
+    return tuple(found[made] for made in wanted.values() if made in found)
+
+
 def bench_profiles(
     workspace: Workspace, names: Sequence[str], settings: LatencySettings, progress: Progress
-) -> tuple[tuple[ProfileResult, ...], Path]:
-    """Measure each profile after the other; the results, and the file that has them.
+) -> Bench:
+    """Measure each profile after the other.
 
     A model's server is started, or replaced, as for an evaluation; the last one goes on running.
+    A profile that can't be served doesn't keep the next ones from being measured.
 
     Args:
         workspace: settings and state; of the release, only the model is changed.
@@ -82,8 +148,7 @@ def bench_profiles(
 
     Raises:
         ConfigError: a name isn't known.
-        ServerUnavailable: a profile's server doesn't answer.
-        SetupError: it can't be started.
+        BudgetSpent: nothing more can be paid for.
     """
     for name in names:
         workspace.project.models.generator(name)
@@ -91,17 +156,22 @@ def bench_profiles(
     began = datetime.now(UTC)
     path = workspace.home.room("serving") / f"{began:%Y%m%dT%H%M%S%f}.json"
     results: list[ProfileResult] = []
+    failures: dict[str, RatchetError] = {}
     for name in names:
         own = _with_model(workspace, name)
         release = wanted_release(own, corpus)
         ensure_index(own, release, progress)
         with own.registry() as registry:
             registry.register(release, who=actor(), why="measured as a serving profile")
-        results.append(_measure(own, release, settings, progress))
+        try:
+            results.append(_measure(own, release, settings, progress))
+        except (SetupError, ServerUnavailable, TooManyFailures) as error:
+            failures[name] = error
+            continue
         # Whatever becomes of the next profile, this one took minutes.
         profiles = [result.model_dump(mode="json") for result in results]
         write_json(path, {"started_at": began.isoformat(timespec="seconds"), "profiles": profiles})
-    return tuple(results), path
+    return Bench(tuple(results), failures, path if results else None)
 
 
 def _with_model(workspace: Workspace, name: str) -> Workspace:
@@ -120,7 +190,7 @@ def _with_model(workspace: Workspace, name: str) -> Workspace:
     )
     release = project.release.model_copy(update={"model": name})
     changed = project.model_copy(update={"evaluate": evaluate, "release": release})
-    return Workspace(project=changed, home=workspace.home)
+    return replace(workspace, project=changed)
 
 
 def _measure(
@@ -129,12 +199,13 @@ def _measure(
     prompts = suite_prompts(workspace, release, None, progress)
     totals, wall_s, currency = asyncio.run(_throughput(workspace, release, prompts, progress))
     latency = probe_releases(workspace, {release.model.name: release}, settings, progress)
-    digest = evaluate_release(workspace, release, progress)
-    log = load_log(workspace.home.path("evals", digest))
+    evaluation = evaluate_release(workspace, release, progress)
+    log = load_log(workspace.home.path("evals", evaluation))
     found = {each.name: list(log.values(each.name).values()) for each in log.manifest.measures}
     return ProfileResult(
         model=release.model.name,
         model_digest=release.model.digest,
+        asked=digest("bench-prompts", 1, prompts),
         server_flags=release.model.server_flags,
         calls=totals.calls,
         failures=totals.failures,
@@ -146,7 +217,7 @@ def _measure(
         currency=currency,
         latency=latency,
         quality={name: sum(values) / len(values) for name, values in found.items() if values},
-        evaluation=digest,
+        evaluation=evaluation,
     )
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tasks.index.rerank import Reranker
     from tasks.index.retrieve import Retriever
     from tasks.index.shards import ShardRunner
+    from tasks.serve.budget import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,7 @@ def open_embedder(workspace: Workspace, name: str, progress: "Progress") -> Embe
         root=workspace.project.root,
         home=workspace.home,
         progress=progress,
+        budget=workspace.budget,
     )
 
 
@@ -199,6 +201,7 @@ def open_described(
     root: Path,
     home: Home,
     progress: "Progress",
+    budget: "Callable[[str], Budget] | None" = None,
 ) -> Embedder:
     """`open_embedder` for who has the model's settings and not the whole project's.
 
@@ -213,6 +216,7 @@ def open_described(
             model,
             tokenizer=root / model.tokenizer,
             api_key=os.environ.get(model.api_key_env),
+            budget=budget and budget(model.price.currency),
         )
     from tasks.serve.weights import ensure_embedding
 

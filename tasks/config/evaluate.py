@@ -38,7 +38,7 @@ class Toxicity(Settings):
 
 
 class SpendingLimits(Settings):
-    """What evaluations may cost, in the price's currency; None: no limit."""
+    """What a run and a month may cost, in the price's currency; None: no limit."""
 
     run: float | None = Field(default=None, gt=0)
     month: float | None = Field(default=None, gt=0)

@@ -41,6 +41,8 @@ class CostRow(Settings):
     output_tokens: int
     cost: float
     failures: int
+    machine_s: float | None = None
+    """Seconds of machines that are paid by the hour; None: no call of this run used one."""
 
 
 class EvalManifest(Settings):

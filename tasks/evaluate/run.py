@@ -178,12 +178,13 @@ async def evaluate(
     started, clock = datetime.now(UTC), time.perf_counter()
     cases = plan.suite.cases
     progress("retrieve", 0, len(cases))
-    # The search is work for the processor; the other side's calls wait for the loop.
-    found = await asyncio.to_thread(
-        index.search, [case.question for case in cases], top_k=plan.release.retrieval.top_k
-    )
-    progress("retrieve", len(cases), len(cases))
     meter, journal = Meter(), Journal()
+    with calling(meter=meter):
+        # The search is work for the processor; the other side's calls wait for the loop.
+        found = await asyncio.to_thread(
+            index.search, [case.question for case in cases], top_k=plan.release.retrieval.top_k
+        )
+    progress("retrieve", len(cases), len(cases))
     with calling(repeat=plan.repeat, meter=meter, journal=journal):
         results, rows = await _Run(plan, client, context, progress).all(found)
     models = {plan.release.model.digest: plan.release.model}
@@ -346,6 +347,7 @@ def _costs(meter: Meter) -> dict[str, CostRow]:
             output_tokens=total.output_tokens,
             cost=total.spent,
             failures=total.failures,
+            machine_s=total.machine_s,
         )
         for purpose, total in meter.totals().items()
     }

@@ -47,6 +47,12 @@ def spending(champion: "EvalLog | None", challenger: "EvalLog") -> tuple[Spendin
     )
 
 
+def machine_s(rows: Sequence["CostRow | None"]) -> float | None:
+    """Seconds of machines that are paid by the hour; None where no row used one."""
+    used = [row.machine_s for row in rows if row is not None and row.machine_s is not None]
+    return sum(used) if used else None
+
+
 def total(rows: Sequence["CostRow | None"]) -> float:
     """Money of all given rows."""
     return sum(row.cost for row in rows if row is not None)

@@ -295,14 +295,20 @@ def _effort(logs: Logs | None) -> str:
         return ""
     both = [row for log in (logs.old, logs.new) if log for row in log.manifest.costs.values()]
     currency = logs.new.manifest.currency
-    lines = ["## Time, cost and failures", "", "| | Spent | Median latency | Failures |"]
-    lines.append("|---|--:|--:|--:|")
+    lines = [
+        "## Time, cost and failures",
+        "",
+        "| | Spent | Machine time | Median latency | Failures |",
+    ]
+    lines.append("|---|--:|--:|--:|--:|")
     for name, log in (("champion", logs.old), ("challenger", logs.new)):
         if log is not None:
             time = effort.latency(log)
-            spent = effort.total(list(log.manifest.costs.values()))
+            rows = list(log.manifest.costs.values())
+            spent, seconds = effort.total(rows), effort.machine_s(rows)
             lines.append(
                 f"| {name} | {numbers.money(spent, currency)}"
+                f" | {'–' if seconds is None else numbers.duration(seconds)}"
                 f" | {numbers.duration(time.p50) if time else numbers.UNKNOWN}"
                 f" | {numbers.count(len(log.failures))} |"
             )

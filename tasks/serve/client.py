@@ -262,7 +262,8 @@ class ModelClient:
                 timeout_s=self._timeout_s,
                 socket=self._socket,
             )
-        cost = call_cost(self.price, said.usage, share())
+        machine_s = share()
+        cost = call_cost(self.price, said.usage, machine_s)
         self.meter.add(
             CallRecord(
                 purpose=purpose,
@@ -275,6 +276,7 @@ class ModelClient:
                 cost=cost,
                 cache_hit=False,
                 error=said.error,
+                machine_s=None if self.price.machine_hour is None else machine_s,
             )
         )
         if self._budget is not None:

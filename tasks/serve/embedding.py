@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from tasks.config import RemoteEmbedding, Sampling
 from tasks.errors import SetupError, WrongModel
 from tasks.index.embed import Vectors, embedder_digest, load_tokenizer
+from tasks.serve.budget import Budget
 from tasks.serve.client import ModelClient
 from tasks.serve.meter import Meter
 from tasks.serve.together import together
@@ -34,6 +36,7 @@ class RemoteEmbedder:
         tokenizer: the model's `tokenizer.json`.
         api_key: sent as a bearer token, and written nowhere.
         backoff: waits between attempts.
+        budget: what may be spent.
 
     Attributes:
         meter: every call, with its tokens and cost.
@@ -50,6 +53,7 @@ class RemoteEmbedder:
         tokenizer: Path,
         api_key: str | None,
         backoff: Backoff | None = None,
+        budget: Budget | None = None,
     ) -> None:
         if not tokenizer.is_file():
             raise SetupError(
@@ -65,6 +69,7 @@ class RemoteEmbedder:
         self._path = tokenizer
         self._key = api_key
         self._backoff = backoff
+        self._budget = budget
 
     def encode(
         self, texts: Sequence[str], *, progress: Callable[[int, int], None] | None = None
@@ -88,7 +93,10 @@ class RemoteEmbedder:
             return np.empty((0, self.dimensions), dtype=np.float32)
         # A flow may have an event loop of its own in this thread.
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, self._encode(texts, progress)).result()
+            # With the label of who asks, so that an evaluation counts these calls, too.
+            within = copy_context()
+            work = thread.submit(within.run, asyncio.run, self._encode(texts, progress))
+            return work.result()
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, without the special ones that the model adds."""
@@ -172,6 +180,7 @@ class RemoteEmbedder:
             model_name=model.served_name,
             meter=self.meter,
             backoff=self._backoff,
+            budget=self._budget,
         )
 
     @cached_property

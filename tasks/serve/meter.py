@@ -40,6 +40,9 @@ class CallRecord:
     spent again. None when the server didn't count tokens and the price needs them."""
     cache_hit: bool
     error: str | None
+    machine_s: float | None = None
+    """Seconds of the machine that this call used alone; None where no machine is paid by the hour,
+    and for a cache hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class PurposeTotals:
     spent: float
     nominal: float
     """Cost of all calls as if no call had been cached: what a first run costs."""
+    machine_s: float | None
+    """Seconds of a machine that is paid by the hour; None: no call used one."""
     unknown: int
     """Answered calls of this run whose tokens or cost the server didn't let us know."""
 
@@ -81,6 +86,7 @@ class Meter:
 
 def _total(records: list[CallRecord]) -> PurposeTotals:
     sent = [record for record in records if not record.cache_hit]
+    seconds = [record.machine_s for record in sent if record.machine_s is not None]
     return PurposeTotals(
         calls=len(records),
         cache_hits=len(records) - len(sent),
@@ -91,6 +97,7 @@ def _total(records: list[CallRecord]) -> PurposeTotals:
         output_tokens=sum(record.output_tokens or 0 for record in sent),
         spent=sum(record.cost or 0.0 for record in sent),
         nominal=sum(record.cost or 0.0 for record in records),
+        machine_s=sum(seconds) if seconds else None,
         unknown=sum(
             record.error is None
             and None in (record.input_tokens, record.output_tokens, record.cost)

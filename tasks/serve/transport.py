@@ -167,6 +167,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
                 NO_USAGE,
                 latency_s=None,
                 cost=None,
+                machine_s=spent.machine_s,
                 error="the call was cancelled",
             )
             raise
@@ -185,7 +186,12 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         endpoint.count(usage)
         self._stream.finished(endpoint, _work(usage))
         record = self._record(
-            call.label, spent.attempts, usage, latency_s=answered.latency_s, cost=cost
+            call.label,
+            spent.attempts,
+            usage,
+            latency_s=answered.latency_s,
+            cost=cost,
+            machine_s=spent.machine_s,
         )
         return self._finish(answered.body, record, call)
 
@@ -265,7 +271,15 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         message = f"A model call for {label.purpose!r} failed after {attempts} attempt(s): {error}."
         # Failed attempts keep a machine busy as well; tokens that nobody reported have no price.
         cost = call_cost(self._price, NO_USAGE, machine_s)
-        self._record(label, attempts, NO_USAGE, latency_s=None, cost=cost, error=message)
+        self._record(
+            label,
+            attempts,
+            NO_USAGE,
+            latency_s=None,
+            cost=cost,
+            machine_s=machine_s,
+            error=message,
+        )
         self._outcomes.append(False)
         failures = self._outcomes.count(False)
         if (
@@ -290,6 +304,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         *,
         latency_s: float | None,
         cost: float | None,
+        machine_s: float | None = None,
         cache_hit: bool = False,
         error: str | None = None,
     ) -> CallRecord:
@@ -304,6 +319,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             cost=cost,
             cache_hit=cache_hit,
             error=error,
+            machine_s=None if self._price.machine_hour is None else machine_s,
         )
         self._meter.add(record)
         if label.meter is not None:
@@ -313,7 +329,8 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         return record
 
     def _finish(self, body: str, record: CallRecord, call: "Call") -> httpx.Response:
-        if call.label.journal is not None:
+        # Vectors aren't said by a model, and nobody repeats them.
+        if call.label.journal is not None and "messages" in call.body:
             call.label.journal.add(
                 call.key,
                 model=self._model_digest,

@@ -101,8 +101,14 @@ def run_metrics(log: EvalLog, scores: list[MeanScore]) -> dict[str, float]:
         metrics[f"calls/{name}"] = float(row.calls)
         metrics[f"calls/{name}_cached"] = float(row.cache_hits)
         metrics[f"tokens/{name}_in"] = float(row.input_tokens)
+        metrics[f"tokens/{name}_cached"] = float(row.cached_tokens)
         metrics[f"tokens/{name}_out"] = float(row.output_tokens)
+        if row.machine_s is not None:
+            metrics[f"machine_s/{name}"] = row.machine_s
     metrics["cost/total"] = sum(row.cost for row in log.manifest.costs.values())
+    used = [row.machine_s for row in log.manifest.costs.values() if row.machine_s is not None]
+    if used:
+        metrics["machine_s/total"] = sum(used)
     return metrics
 
 

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from flows.nightly import nightly
+from tasks.serve.cache import CallCache
 
 pytestmark = pytest.mark.integration
 
@@ -85,13 +86,31 @@ def test_an_evaluation_and_a_reindex_move_nothing(project, ratchet, double):
     assert (checked["cases"], checked["lost"]) == (len(project.cases), 0)
 
 
-def test_ctrl_c_ends_a_run_that_has_no_prefect_server(project, double):
-    # A terminal interrupts every process of a command, Prefect's temporary server too.
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [
+        (signal.SIGINT, 130, "Interrupted"),
+        (signal.SIGTERM, 143, "Terminated"),
+        (signal.SIGHUP, 129, "Terminated"),
+    ],
+)
+def test_a_signal_to_all_its_processes_ends_a_run_that_has_no_prefect_server(
+    project, double, number: signal.Signals, code: int, word: str
+):
+    # A terminal, `timeout` and systemd signal Prefect's temporary server, too.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    double.delay_s = 600.0
+    honest = double.respond
+
+    def answer_one(body):
+        if len(double.requests) > 1:
+            double.closing.wait()
+        return honest(body)
+
+    double.respond = answer_one
+    project.edit("configs/evaluate.yaml", in_flight=1)
     try:
         running = subprocess.Popen(
-            [project.ratchet, "evaluate", "--cases", "2"],
+            [project.ratchet, "evaluate", "--cases", "3"],
             cwd=project.root,
             env=project.environment,
             stderr=subprocess.PIPE,
@@ -100,10 +119,14 @@ def test_ctrl_c_ends_a_run_that_has_no_prefect_server(project, double):
         )
     finally:
         signal.signal(signal.SIGINT, before)
-    while not double.requests and running.poll() is None:
+    while len(double.requests) < 2 and running.poll() is None:
         time.sleep(0.1)
-    os.killpg(running.pid, signal.SIGINT)
-    said = running.communicate()[1]
-    assert running.returncode == 130, said
-    assert "the same command continues" in said
+    os.killpg(running.pid, number)
+    # The pipe ends with the last of its processes.
+    said = running.communicate(timeout=120)[1]
+    assert running.returncode == code, said
+    assert f"{word}. What was finished is stored; the same command continues." in said
     assert "Traceback" not in said
+    # The answered call isn't lost.
+    with CallCache(project.home.path("cache")) as calls:
+        assert len(list(calls.keys())) == 1

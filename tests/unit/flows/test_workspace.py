@@ -2,6 +2,7 @@ import getpass
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_the_registry_is_in_the_state_directory_unless_the_settings_name_another
     project.edit("services", registry={"url": f"sqlite:///{tmp_path / 'other.db'}"})
     with open_workspace().registry():
         assert (tmp_path / "other.db").is_file()
+
+
+def test_a_run_has_one_budget_for_all_its_doors_and_the_next_run_another(project, workspace):
+    project.edit("evaluate", budget={"run": 2.0})
+    run = open_workspace()
+    other_model = replace(run, project=run.project.model_copy())
+    assert other_model.budget("USD") is run.budget("USD")
+    assert run.budget("USD").run == 2.0
+    assert open_workspace().budget("USD") is not run.budget("USD")
 
 
 def test_who_runs_it_is_the_user_unless_the_environment_says_otherwise(monkeypatch):

@@ -103,6 +103,7 @@ def make_log(name: str, passes: int, *, failed: tuple[int, ...] = ()) -> EvalLog
                 output_tokens=1200,
                 cost=0.0123,
                 failures=len(failed),
+                machine_s=450.0,
             )
         },
         started_at="2026-11-24T02:14:09+00:00",

@@ -119,6 +119,16 @@ def test_failures_are_all_there_with_what_the_model_said(held) -> None:
     assert "What would settle it" in page
 
 
+def test_what_a_machine_was_used_for_is_in_the_cost_of_both_sides_and_of_the_decision(
+    promoted,
+) -> None:
+    page = promoted.page()
+    effort = page[page.index('id="effort"') :]
+    # A side has one purpose: its row, its total, and both together.
+    assert effort.count("7.5 min") == 4
+    assert effort.count("15.0 min") == 1
+
+
 def test_a_first_release_shows_floors_instead_of_a_comparison(first) -> None:
     page = first.page()
     assert "The first release misses a floor." in page

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tasks.errors import BudgetSpent
-from tasks.serve.budget import Budget
+from tasks.serve.budget import Budget, Budgets
 
 
 def budget(path: Path, run: float | None = None, month: float | None = None) -> Budget:
@@ -31,6 +31,15 @@ def test_runs_share_the_month(tmp_path):
         budget(tmp_path, month=1.0).check("judge")
 
 
+def test_a_run_that_lasts_into_the_next_month_has_that_months_budget(tmp_path, monkeypatch):
+    run = budget(tmp_path, month=1.0)
+    run.add(1.0)
+    with pytest.raises(BudgetSpent, match="of this month"):
+        run.check("ask")
+    monkeypatch.setattr("tasks.serve.budget._month", lambda: "2999-01")
+    run.check("ask")
+
+
 def test_two_runs_at_once_lose_nothing(tmp_path):
     one, other = budget(tmp_path, month=9.0), budget(tmp_path, month=9.0)
     for run in (one, other, one):
@@ -53,3 +62,14 @@ def test_without_limits_nothing_is_refused(tmp_path):
     run = budget(tmp_path)
     run.add(1e9)
     run.check("judge")
+
+
+def test_all_doors_of_a_run_pay_from_one_budget_a_currency(tmp_path):
+    path, run = tmp_path / "spending.json", Budgets()
+    answers, judge = (run.of(path, run=1.0, month=None, currency="USD") for _ in range(2))
+    answers.add(0.6)
+    judge.check("judge")
+    judge.add(0.4)
+    with pytest.raises(BudgetSpent, match="of this run"):
+        answers.check("answer")
+    run.of(path, run=1.0, month=None, currency="EUR").check("judge")

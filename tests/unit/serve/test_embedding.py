@@ -12,9 +12,13 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from tasks.config import ModelsSettings, RemoteEmbedding
-from tasks.errors import CallFailed, SetupError, WrongModel
+from tasks.errors import BudgetSpent, CallFailed, SetupError, WrongModel
 from tasks.index.embed import Embedder, embedder_digest
+from tasks.serve.budget import Budget
 from tasks.serve.embedding import RemoteEmbedder
+from tasks.serve.journal import Journal
+from tasks.serve.label import calling
+from tasks.serve.meter import Meter
 from tasks.serve.transport import Backoff
 from tests.servers import OpenAIServer, Raw, Status
 
@@ -54,13 +58,16 @@ def settings(server: OpenAIServer, **changes: Any) -> RemoteEmbedding:
     return RemoteEmbedding.model_validate(values | changes)
 
 
-def remote(server: OpenAIServer, tokenizer: Path, **changes: Any) -> RemoteEmbedder:
+def remote(
+    server: OpenAIServer, tokenizer: Path, budget: Budget | None = None, **changes: Any
+) -> RemoteEmbedder:
     return RemoteEmbedder(
         "served",
         settings(server, **changes),
         tokenizer=tokenizer,
         api_key="secret",
         backoff=Backoff(first_s=0.01, longest_s=0.01),
+        budget=budget,
     )
 
 
@@ -86,6 +93,21 @@ def test_every_token_is_counted_and_priced(server: OpenAIServer, tokenizer: Path
     assert (totals.calls, totals.input_tokens, totals.output_tokens) == (1, 4, 0)
     assert totals.spent == pytest.approx(4.0)
     assert totals.unknown == 0
+
+
+def test_an_evaluation_counts_and_pays_what_it_embeds_and_keeps_no_vectors(
+    server: OpenAIServer, tokenizer: Path, tmp_path: Path
+):
+    budget = Budget(tmp_path / "spending.json", run=4.0, month=None, currency="USD")
+    embedder = remote(server, tokenizer, budget=budget)
+    meter, journal = Meter(), Journal()
+    with calling(meter=meter, journal=journal):
+        embedder.encode(["one two three", "four"])
+    assert meter.totals()["embedding"].input_tokens == 4
+    assert len(journal) == 0
+    with pytest.raises(BudgetSpent, match="'embedding'"):
+        embedder.encode(["five"])
+    assert len(server.requests) == 1
 
 
 def test_what_the_model_cannot_read_is_not_sent(server: OpenAIServer, tokenizer: Path):

@@ -96,3 +96,14 @@ def test_totals_count_answered_calls_that_nobody_can_price() -> None:
     meter = Meter()
     meter.add(record(cost=None, output_tokens=None))
     assert meter.totals()["answer"].unknown == 1
+
+
+def test_machine_time_is_that_of_calls_that_were_sent_and_unknown_where_tokens_are_priced() -> None:
+    meter = Meter()
+    meter.add(record(machine_s=1.5))
+    meter.add(record(machine_s=0.5, error="it failed"))
+    meter.add(record(cache_hit=True))
+    meter.add(record(purpose="judge"))
+    totals = meter.totals()
+    assert totals["answer"].machine_s == 2.0
+    assert totals["judge"].machine_s is None

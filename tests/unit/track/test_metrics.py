@@ -73,6 +73,8 @@ def test_a_run_shows_failures_cost_and_tokens_beside_its_means():
     assert metrics["failures/R_at_4"] == 0
     assert metrics["cost/total"] == pytest.approx(metrics["cost/answer"] + metrics["cost/judge"])
     assert metrics["tokens/answer_in"] == 900 * 12
+    assert metrics["machine_s/total"] == metrics["machine_s/answer"] == 12.0
+    assert "machine_s/judge" not in metrics
     assert next(iter(metrics)) == "answer_correct"
 
 

@@ -11,9 +11,10 @@ from tests.unit.flows.conftest import publish
 PRICE = {"currency": "USD", "input_per_million": 1.0, "output_per_million": 2.0}
 
 
-def hosted(project, url: str, name: str = "tiny") -> None:
+def hosted(project, url: str, name: str = "tiny", **flags: object) -> None:
     """A model that answers at this URL, and a release of it that searches by words."""
     tiny = {"format": "endpoint", "context_length": 8192, "price": PRICE, "base_urls": [url]}
+    tiny["server_flags"] = flags
     project.edit("models", generators={name: tiny})
     project.edit("release", model=name, retrieval={"kind": "lexical"})
 
@@ -66,6 +67,51 @@ def test_profiles_are_measured_one_after_the_other_and_kept(ratchet, project):
     # Two requests bound nothing from below; brackets aren't swallowed as markup.
     assert "[0, " in table.stdout
     assert "first token, 95 %" in table.stdout
+
+
+def test_a_profile_that_can_not_be_served_keeps_no_other_from_being_measured(ratchet, project):
+    speed = Speed(prefill_tokens_s=1e6, decode_tokens_s=1e6, step_s=0.0005)
+    with StubServer(speed, models=("tiny",)) as server:
+        hosted(project, "http://127.0.0.1:1/v1", "gone")
+        hosted(project, server.url)
+        publish(open_workspace())
+        shown = ratchet(*("serve", "bench", "gone", "tiny", "--rate", "50", "--requests", "2"))
+    assert shown.exit_code == 1
+    assert "cost of 1,000 answers" in shown.stdout
+    assert "Not measured: gone. No model server answers" in shown.stderr
+    assert "Next: make up" in shown.stderr
+
+
+def test_what_was_measured_at_several_times_stands_side_by_side(ratchet, project):
+    speed = Speed(prefill_tokens_s=1e6, decode_tokens_s=1e6, step_s=0.0005)
+    how = ("--rate", "50", "--requests", "2")
+    with StubServer(speed, models=("tiny", "wide")) as server:
+        hosted(project, server.url, "wide", **{"max-num-seqs": 64})
+        hosted(project, server.url)
+        publish(open_workspace())
+        for name in ("tiny", "tiny", "wide"):
+            assert ratchet("serve", "bench", name, *how).exit_code == 0
+        asked = len(server.requests)
+        both = ratchet("serve", "bench", "wide", "tiny", "--stored", "--json")
+        table = ratchet("serve", "bench", "--stored")
+        assert len(server.requests) == asked
+        assert ratchet("serve", "bench", "tiny", "--cases", "1", *how).exit_code == 0
+    found = json.loads(both.stdout)["profiles"]
+    assert [each["model"] for each in found] == ["wide", "tiny"]
+    second = sorted(project.home.glob("serving/*.json"))[1]
+    assert json.loads(second.read_text())["profiles"] == [found[1]]
+    flags = next(line for line in table.stdout.splitlines() if line.startswith("--max-num-seqs"))
+    assert flags.split()[1:] == ["64", "not", "set"]
+    assert "other prompts" not in table.stdout
+    assert "other prompts" in ratchet("serve", "bench", "--stored").stdout
+
+
+def test_a_profile_whose_flags_changed_since_has_nothing_stored(ratchet, project):
+    hosted(project, "http://127.0.0.1:1/v1")
+    shown = ratchet("serve", "bench", "tiny", "--stored")
+    assert shown.exit_code == 2
+    assert "Nothing is stored of 'tiny'" in shown.stderr
+    assert "ratchet serve bench tiny" in shown.stderr
 
 
 def test_profiles_of_weights_that_nobody_knows_must_be_named(ratchet, project):
