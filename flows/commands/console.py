@@ -81,9 +81,24 @@ def in_prefect(workspace: Workspace, run: Callable[[], Any]) -> Any:
         environment.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     environment.setdefault("PREFECT_LOGGING_SERVER_LEVEL", "ERROR")
     os.environ.update(environment)
-    if "PREFECT_API_URL" not in environment:
-        _start_temporary_server()
-    return run()
+    if "PREFECT_API_URL" in environment:
+        return run()
+    _start_temporary_server()
+    with without_heartbeats():
+        return run()
+
+
+@contextmanager
+def without_heartbeats() -> Iterator[None]:
+    """Run flows for a server that lives no longer than they do, and so can't find them dead.
+
+    The end of a flow waits for the thread that sends its signs of life, and that thread sleeps for
+    a second at a time. No environment variable can say that there shall be none.
+    """
+    from prefect.settings import temporary_settings
+
+    with temporary_settings({"flows.heartbeat_frequency": None}):
+        yield
 
 
 def _start_temporary_server() -> None:
