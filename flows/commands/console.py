@@ -124,8 +124,23 @@ def in_prefect(workspace: Workspace, run: Callable[[], Any]) -> Any:
     if callable(ours := signal.getsignal(signal.SIGTERM)):
         # Prefect's raises an error that an event loop may swallow; ours is Ctrl-C's.
         vars(engine)["_prefect_sigterm_handler"] = ours
-    if "PREFECT_API_URL" not in environment:
-        from flows.temporary_server import TemporaryServer
+    if "PREFECT_API_URL" in environment:
+        return run()
+    from flows.temporary_server import TemporaryServer
 
-        TemporaryServer().start()
-    return run()
+    TemporaryServer().start()
+    with without_heartbeats():
+        return run()
+
+
+@contextmanager
+def without_heartbeats() -> Iterator[None]:
+    """Run flows for a server that lives no longer than they do, and so can't find them dead.
+
+    The end of a flow waits for the thread that sends its signs of life, and that thread sleeps for
+    a second at a time. No environment variable can say that there shall be none.
+    """
+    from prefect.settings import temporary_settings
+
+    with temporary_settings({"flows.heartbeat_frequency": None}):
+        yield

@@ -100,6 +100,8 @@ def preferred(key: str, endpoints: Sequence[Endpoint]) -> Endpoint:
 
     When a server goes, only its own prefixes move, and when it is back they return.
     """
+    if len(endpoints) == 1:
+        return endpoints[0]
 
     def weight(endpoint: Endpoint) -> bytes:
         return hashlib.blake2b(f"{endpoint.url}\n{key}".encode(), digest_size=8).digest()

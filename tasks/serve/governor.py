@@ -19,6 +19,8 @@ FRESH = 0.9
 """Share of the calls that were sent which the server's own count has, if it is of now."""
 CERTAIN = 2
 """Looks in a row at which too many waited before the limit is lowered."""
+LOOK_SOON_S, LOOK_S = 0.01, 0.25
+"""Seconds between two looks: while the limit is being found, and when it is."""
 _GAUGE = re.compile(r"^vllm:num_requests_(running|waiting)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
 
 
@@ -40,6 +42,8 @@ class Governor:
     limit: int
     cap: int
     fixed: bool = False
+    look_in_s: float = field(default=LOOK_SOON_S, init=False)
+    """Seconds until the server's count is worth asking for again."""
     _told: bool = field(default=False, init=False)
     _peak: float = field(default=0.0, init=False)
     _over: int = field(default=0, init=False)
@@ -69,7 +73,9 @@ class Governor:
         if running + waiting < sent * FRESH:
             # vLLM counts between two steps, and on a processor a step takes seconds: this is the
             # count of before the last calls came. Growing on it would send all of them at once.
+            self.look_in_s = min(2 * self.look_in_s, LOOK_S)
             return
+        before, self.look_in_s = self.limit, LOOK_S
         if not wanted:
             # What the server lacks now is not what it could take.
             return
@@ -83,6 +89,9 @@ class Governor:
         elif not self._over:
             faster = GROWTH if waiting else DOUBLE
             self._set(self.limit + backlog if self._full else self.limit * faster + 1)
+            if self.limit > before and not self._full:
+                # A server that runs a step in milliseconds starves before a slow look comes.
+                self.look_in_s = LOOK_SOON_S
 
     def finished(self, work: float, *, now: float, wanted: bool) -> None:
         """A call was answered.

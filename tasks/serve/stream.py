@@ -6,25 +6,28 @@ import heapq
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tasks.serve.endpoint import Asked, Endpoint, preferred, prefix_key
 from tasks.serve.label import CallLabel
 
-ASK_EVERY_S = 0.25
 _NOWHERE: frozenset[str] = frozenset()
 
 _Order = tuple[int, int, str, int]
 
 
-@dataclass(order=True, slots=True)
+@dataclass(slots=True)
 class _Waiting:
     """A call that is held back."""
 
     order: _Order
-    turn: "asyncio.Future[Endpoint]" = field(compare=False)
-    key: str = field(compare=False)
-    avoided: frozenset[str] = field(compare=False)
+    turn: "asyncio.Future[Endpoint]"
+    key: str
+    avoided: frozenset[str]
+
+
+_Queue = list[tuple[_Order, _Waiting]]
+"""A heap; no two orders are equal, so that tuples are compared and never calls."""
 
 
 class Stream:
@@ -46,7 +49,7 @@ class Stream:
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self.endpoints = tuple(endpoints)
         self.most_in_flight = 0
-        self._queues: dict[Endpoint, list[_Waiting]] = {each: [] for each in self.endpoints}
+        self._queues: dict[Endpoint, _Queue] = {each: [] for each in self.endpoints}
         self._asking: dict[Endpoint, asyncio.Task[None]] = {}
         self._silent: set[Endpoint] = set()
         self._arrived = 0
@@ -139,12 +142,13 @@ class Stream:
 
     def _queue(self, waiting: _Waiting) -> None:
         candidates = self.others(waiting.avoided) or self.present or self.endpoints
-        heapq.heappush(self._queues[preferred(waiting.key, candidates)], waiting)
+        queue = self._queues[preferred(waiting.key, candidates)]
+        heapq.heappush(queue, (waiting.order, waiting))
 
     def _queue_anew(self, endpoint: Endpoint) -> None:
         """Give the calls that wait for a server to whom they belong now."""
         moving, self._queues[endpoint] = self._queues[endpoint], []
-        for waiting in moving:
+        for _, waiting in moving:
             self._queue(waiting)
 
     def _leave(self, endpoint: Endpoint) -> None:
@@ -159,8 +163,8 @@ class Stream:
         for endpoint in self.endpoints:
             queue = self._queues[endpoint]
             while queue and (endpoint.has_room or self._ended):
-                self._let(heapq.heappop(queue), endpoint)
-        while any(self._queues.values()):
+                self._let(heapq.heappop(queue)[1], endpoint)
+        while len(self.endpoints) > 1 and any(self._queues.values()):
             idle = sorted(
                 (each for each in self.endpoints if each.has_room), key=lambda each: each.load
             )
@@ -181,19 +185,20 @@ class Stream:
     def _spill(self, endpoint: Endpoint) -> bool:
         """Give a server the last call of the longest queue that it may have; whether it got one."""
         for queue in sorted(self._queues.values(), key=len, reverse=True):
-            allowed = [each for each in queue if endpoint.url not in each.avoided]
+            allowed = [each for each in queue if endpoint.url not in each[1].avoided]
             if not allowed:
                 continue
             last = max(allowed)
             queue.remove(last)
             heapq.heapify(queue)
-            endpoint.spilled += self._let(last, endpoint)
+            endpoint.spilled += self._let(last[1], endpoint)
             return True
         return False
 
     def _ask(self, endpoint: Endpoint) -> None:
-        known = endpoint in self._asking or endpoint in self._silent
-        if self.waiting and endpoint.ask is not None and not endpoint.away and not known:
+        if endpoint.ask is None or endpoint in self._asking or endpoint in self._silent:
+            return
+        if self.waiting and not endpoint.away:
             self._asking[endpoint] = asyncio.get_running_loop().create_task(
                 self._keep_asking(endpoint, endpoint.ask)
             )
@@ -209,7 +214,7 @@ class Stream:
                 return
             endpoint.governor.told(*said, sent=endpoint.in_flight, wanted=bool(self.waiting))
             self._admit()
-            await asyncio.sleep(ASK_EVERY_S)
+            await asyncio.sleep(endpoint.governor.look_in_s)
             if not endpoint.in_flight and not self.waiting:
                 del self._asking[endpoint]
                 return

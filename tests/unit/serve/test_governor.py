@@ -1,6 +1,6 @@
 import pytest
 
-from tasks.serve.governor import Governor, gauges
+from tasks.serve.governor import LOOK_S, LOOK_SOON_S, Governor, gauges
 
 
 def serve(governor: Governor, *, batch: int, seconds: float = 60.0) -> list[int]:
@@ -72,6 +72,28 @@ def test_a_count_from_before_the_calls_came_is_no_reason_for_more_of_them():
     assert governor.limit == 32
     governor.told(32, 0, sent=32, wanted=True)
     assert governor.limit > 32
+
+
+def test_the_server_is_asked_again_soon_while_the_limit_grows_and_seldom_when_it_is_found():
+    governor = Governor(limit=16, cap=40)
+    governor.told(16, 0, sent=16, wanted=True)
+    assert (governor.limit, governor.look_in_s) == (33, LOOK_SOON_S)
+    governor.told(33, 0, sent=33, wanted=True)
+    assert (governor.limit, governor.look_in_s) == (40, LOOK_SOON_S)
+    governor.told(40, 0, sent=40, wanted=True)
+    assert (governor.limit, governor.look_in_s) == (40, LOOK_S)
+
+
+def test_a_server_that_is_slow_to_count_is_asked_ever_more_seldom():
+    governor = Governor(limit=16, cap=64)
+    pauses = []
+    for _ in range(8):
+        governor.told(0, 0, sent=16, wanted=True)
+        pauses.append(governor.look_in_s)
+    assert pauses == sorted(pauses)
+    assert pauses[0] < pauses[-1] == LOOK_S
+    governor.told(16, 0, sent=16, wanted=True)
+    assert governor.look_in_s == LOOK_SOON_S
 
 
 def test_a_limit_is_never_nothing():

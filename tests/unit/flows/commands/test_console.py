@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows.commands.console import print_json, reported, table
+from flows.commands.console import print_json, reported, table, without_heartbeats
 from tasks.errors import BadInput, Terminal, Transient
 
 
@@ -54,3 +54,12 @@ def test_a_column_that_says_so_is_aligned_right():
         ("measure", "left"),
         ("mean", "right"),
     ]
+
+
+@pytest.mark.integration
+def test_a_flow_gives_no_sign_of_life_where_its_server_ends_with_it():
+    from prefect.settings import get_current_settings
+
+    with without_heartbeats():
+        assert get_current_settings().flows.heartbeat_frequency is None
+    assert get_current_settings().flows.heartbeat_frequency is not None
