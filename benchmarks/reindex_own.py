@@ -15,7 +15,7 @@ from typing import Any
 
 from flows.steps import index as steps
 from flows.workspace import Workspace, open_workspace
-from tasks.index.embed import embedder_digest
+from tasks.index.identity import embedder_digest
 
 
 def write_project(home: Path) -> None:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from tasks.errors import ConfigError
 from tasks.index.approximate import SMALLEST
 from tasks.index.embed import Embedder, Vectors
+from tasks.index.manifest import IndexVersion
 from tasks.index.scan import Rows, Scores, exact_scores, nearest, scores_of_one
 from tasks.index.segment import Segment
-from tasks.index.version import IndexVersion, StoredIndex
+from tasks.index.version import StoredIndex
 
 _SLACK = 16
 _GROW = 4

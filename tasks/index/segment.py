@@ -17,13 +17,11 @@ from tasks.digest import Digest, digest, file_digest
 from tasks.errors import CorruptArtifact
 from tasks.index.chunks import BATCH, CHUNKS, ChunkTable
 from tasks.index.embed import Vectors
+from tasks.index.manifest import SEGMENTS
 from tasks.store import json_text, read_json, write_atomic, write_json
 
 if TYPE_CHECKING:
     from tasks.index.approximate import ApproximateSearch
-
-SEGMENTS = "segments"
-"""Directory of all segments, inside the index room."""
 
 SEGMENT_VERSION = 1
 """Bumped when the files of a segment mean something else."""

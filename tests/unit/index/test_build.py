@@ -27,10 +27,11 @@ from tasks.index.build import (
     remove_leftovers,
 )
 from tasks.index.chunks import FIELDS
+from tasks.index.manifest import index_digest, load_version
 from tasks.index.rate import RATE, TRIAL
 from tasks.index.search import open_index
 from tasks.index.sharing import version_directories
-from tasks.index.version import index_digest, load_version, open_version
+from tasks.index.version import open_version
 from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 

@@ -13,7 +13,8 @@ from tokenizers.processors import TemplateProcessing
 
 from tasks.config import ModelsSettings, RemoteEmbedding
 from tasks.errors import CallFailed, SetupError, WrongModel
-from tasks.index.embed import Embedder, embedder_digest
+from tasks.index.embed import Embedder
+from tasks.index.identity import embedder_digest
 from tasks.serve.embedding import RemoteEmbedder
 from tasks.serve.transport import Backoff
 from tests.servers import OpenAIServer, Raw, Status
