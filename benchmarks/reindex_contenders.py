@@ -75,6 +75,8 @@ PEERS = (
         has_index=False,
     ),
 )
+_UNSET = ("RATCHET_HOME", "PYTHONDONTWRITEBYTECODE")
+"""With the second, what pip didn't install, such as our own code, is compiled at every start."""
 PACKAGES = ("langchain-core", "langchain-classic", "langchain-community", "llama-index-core")
 
 
@@ -90,7 +92,7 @@ def run_python(
     arguments: Sequence[str], *, project: Path | None = None, limit_s: float = LIMIT_S
 ) -> tuple[float, Any] | None:
     """Run Python; wall time, and the last line that it printed, read as JSON; None: too slow."""
-    environment = {name: value for name, value in os.environ.items() if name != "RATCHET_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in _UNSET}
     if project is not None:
         environment["RATCHET_PROJECT"] = str(project)
     began = time.perf_counter()

@@ -42,7 +42,9 @@ class DocumentDigests:
         import pyarrow as pa
         import pyarrow.parquet
 
-        table = pyarrow.parquet.read_table(path, columns=["doc_id", "digest"])
+        # `read_table` would load Arrow's datasets, and those pandas, which takes longer than this.
+        with pyarrow.parquet.ParquetFile(path) as file:
+            table = file.read(columns=["doc_id", "digest"])
         ids, digests = (
             table.column(name).cast(pa.large_string()).combine_chunks()
             for name in ("doc_id", "digest")

@@ -99,7 +99,7 @@ def silent(*step):
 workspace = open_workspace()
 found = snapshot_corpus(workspace, silent)
 index = ensure_index(workspace, wanted_release(workspace, found.digest), silent)
-heavy = {"datasets", "faiss", "httpx", "mlflow", "prefect", "rich", "scipy", "sklearn"}
+heavy = {"datasets", "faiss", "httpx", "mlflow", "numpy", "prefect", "rich", "scipy", "sklearn"}
 heavy |= {"sentence_transformers", "sqlalchemy", "tokenizers", "torch", "transformers"}
 print(index.chunks, index.embedded, sorted(heavy & set(sys.modules)))
 """
