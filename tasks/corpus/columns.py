@@ -1,59 +1,59 @@
 """Python values -> Arrow columns, without pandas.
 
-`pyarrow.array` and `to_numpy` load pandas where it is installed, to ask whether a value is one of
-its own. That takes longer than all the rest of a night on which a few documents changed.
+`pyarrow.array` loads pandas where it is installed, to ask whether a value is one of its own. That
+takes longer than all the rest of a night on which a few documents were changed.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence, Sized
+from itertools import accumulate
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+_LONGEST = 2**31 - 1
 
 
-def strings(values: Sequence[str], kind: Any = None) -> Any:
-    """A column of texts; `kind` is `pyarrow.string()`, the default, or `pyarrow.large_string()`.
+def strings(values: Iterable[str], kind: Any = None) -> Any:
+    """A column of texts.
+
+    Args:
+        values: none of them is missing.
+        kind: `pyarrow.string()`, the default, or `pyarrow.large_string()`.
 
     Raises:
-        pyarrow.ArrowCapacityError: they are longer together than a column of this kind can be.
+        pyarrow.ArrowCapacityError: a column of this kind can't hold so much text.
+        UnicodeEncodeError: a text has no UTF-8.
     """
     import pyarrow as pa
 
-    kind = kind or pa.string()
     encoded = [value.encode() for value in values]
-    wide = np.zeros(len(encoded) + 1, dtype=np.int64)
-    np.cumsum([len(value) for value in encoded], out=wide[1:])
-    offsets: NDArray[Any] = wide
-    if kind != pa.large_string():
-        if wide[-1] > np.iinfo(np.int32).max:
-            raise pa.ArrowCapacityError(f"{wide[-1]:,} bytes of text in a column of {kind}")
-        offsets = wide.astype(np.int32)
+    is_large = kind == pa.large_string()
+    offsets = array(
+        "q" if is_large else "i", _ends(encoded, longest=None if is_large else _LONGEST)
+    )
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(kind, len(encoded), buffers)
+    return pa.Array.from_buffers(kind or pa.string(), len(encoded), buffers)
 
 
-def integers(values: Sequence[int] | NDArray[np.int64], kind: Any = None) -> Any:
-    """A column of integers; `kind` is `pyarrow.int64()`, the default, or a narrower type."""
+def integers(values: Iterable[int], kind: Any = None) -> Any:
+    """A column of integers, none of them missing; `kind` is `pyarrow.int64()` or narrower."""
     import pyarrow as pa
 
-    column = np.ascontiguousarray(values, dtype=np.int64)
-    found = pa.Array.from_buffers(pa.int64(), len(column), [None, pa.py_buffer(column)])
-    return found if kind is None else found.cast(kind)
+    held = array("q", values)
+    column = pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
+    return column if kind is None else column.cast(kind)
 
 
-def offsets_of(rows: Sequence[Sequence[Any]]) -> Any:
+def offsets_of(rows: Iterable[Sized]) -> Any:
     """Where each of several lists begins in all of them together, and where the last one ends."""
     import pyarrow as pa
 
-    ends = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows], out=ends[1:])
-    return integers(ends, pa.int32())
+    return integers(_ends(rows, longest=_LONGEST), pa.int32())
 
 
-def marks(column: Any) -> NDArray[np.bool_]:
-    """A column of truth values without nulls as an array."""
+def _ends(rows: Iterable[Sized], *, longest: int | None) -> Sequence[int]:
     import pyarrow as pa
 
-    bytes_ = column.cast(pa.uint8())
-    found = np.frombuffer(bytes_.buffers()[1], dtype=np.uint8, count=len(bytes_))
-    return found.astype(np.bool_)
+    ends = list(accumulate(map(len, rows), initial=0))
+    if longest is not None and ends[-1] > longest:
+        raise pa.ArrowCapacityError(f"{ends[-1]:,} bytes or items in a column for {longest:,}")
+    return ends

@@ -15,7 +15,7 @@ from tasks.config import Settings
 from tasks.corpus.units import file_stamp
 from tasks.digest import Digest, digest, file_digest
 from tasks.errors import CorruptArtifact
-from tasks.index.chunks import BATCH, CHUNKS, ChunkTable
+from tasks.index.chunks import BATCH, CHUNKS, ChunkTable, positions
 from tasks.index.embed import Vectors
 from tasks.index.manifest import SEGMENTS
 from tasks.store import json_text, read_json, write_atomic, write_json
@@ -125,15 +125,13 @@ class Segment:
         `rows` is shape (n,), the row of each chunk; `batch` is a `pyarrow.RecordBatch` of the same
         length.
         """
-        import pyarrow as pa
-
         start = 0
         for batch in self.chunks.batches(columns):
             rows = np.flatnonzero(live[start : start + batch.num_rows])
             if len(rows) == batch.num_rows:
                 yield rows + start, batch
             elif len(rows):
-                yield rows + start, batch.take(pa.array(rows))
+                yield rows + start, batch.take(positions(rows))
             start += batch.num_rows
 
     def rows_of(self, doc_ids: Sequence[str]) -> NDArray[np.bool_]:

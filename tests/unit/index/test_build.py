@@ -389,6 +389,24 @@ def test_a_build_with_nothing_to_do_loads_no_heavy_library(tmp_path: Path):
     assert done.stdout == "[]\n"
 
 
+FEW_CHANGES = """
+import sys
+from pathlib import Path
+from tests.unit.index.test_build import build, corpus
+
+report = build(Path(sys.argv[1]), corpus(doc1="It was rewritten."), Path(sys.argv[2]))
+assert report.embedded and report.diff.changed == ("doc1",)
+print(sorted({"torch", "faiss", "pandas", "pyarrow.dataset", "scipy"} & set(sys.modules)))
+"""
+
+
+def test_a_build_of_a_few_changes_loads_no_heavy_library(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    command = [sys.executable, "-c", FEW_CHANGES, str(tmp_path), str(first.directory)]
+    done = subprocess.run(command, check=True, cwd=Path.cwd(), capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
 class TimedEmbedder(HashingEmbedder):
     """A model that needs a minute to load and then a second for four tokens, by its own clock."""
 
