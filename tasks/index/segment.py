@@ -106,9 +106,11 @@ class Segment:
         self._expect(VECTORS, len(found))
         return found
 
-    @cached_property
-    def codes(self) -> "ApproximateSearch | None":
-        """How a large segment is searched; None where all vectors are compared."""
+    def open_codes(self) -> "ApproximateSearch | None":
+        """How a large segment is searched; None where all vectors are compared.
+
+        It is read anew each time: who gets it may add the rows of other segments to it.
+        """
         from tasks.index.approximate import ApproximateSearch, effort_name
 
         kind = self.manifest.kind
