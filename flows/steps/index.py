@@ -16,7 +16,7 @@ from tasks.corpus.stored import open_snapshot
 from tasks.corpus.update import update_corpus
 from tasks.digest import Digest
 from tasks.errors import ConfigError
-from tasks.index.identity import embedder_digest
+from tasks.index.identity import embedder_digest, reranker_digest
 from tasks.index.manifest import has_segments, index_digest, load_version
 from tasks.serve.version import model_version
 from tasks.store import Home
@@ -103,8 +103,6 @@ def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
     rerank = wanted.retrieval.rerank
     reranker = None
     if rerank is not None:
-        from tasks.index.rerank import reranker_digest
-
         reranker = reranker_digest(project.models.reranker(rerank))
     return Release(
         prompt=load_prompt(project.prompts / f"{wanted.prompt}.yaml", variables=ANSWER_VARIABLES),
@@ -260,7 +258,7 @@ def _open_reranker(
     name = release.retrieval.rerank
     if name is None:
         return None
-    from tasks.index.rerank import CrossEncoderReranker, reranker_digest
+    from tasks.index.rerank import CrossEncoderReranker
     from tasks.serve.weights import ensure_reranker
 
     model = workspace.project.models.reranker(name)

@@ -1,10 +1,13 @@
-"""What an embedding model is named by, known without loading it or NumPy."""
+"""What the models of a search are named by, known without loading them or NumPy."""
 
-from tasks.config import EmbeddingModel, RemoteEmbedding
+from tasks.config import EmbeddingModel, RemoteEmbedding, RerankerModel
 from tasks.digest import Digest, digest
 
 EMBEDDING_VERSION = 2
 """Bumped when an equal model and text give another vector."""
+
+RERANKER_VERSION = 1
+"""Bumped when an equal model and text give another score."""
 
 ONNX_VERSION = 1
 """Bumped when equal weights are converted to another graph."""
@@ -34,4 +37,11 @@ def embedder_digest(model: EmbeddingModel | RemoteEmbedding) -> Digest:
             "max_tokens": model.max_tokens,
             "dimensions": model.dimensions,
         },
+    )
+
+
+def reranker_digest(model: RerankerModel) -> Digest:
+    """Identity of a reranking model, known without loading it."""
+    return digest(
+        "reranker", RERANKER_VERSION, {"sha256": model.sha256, "max_tokens": model.max_tokens}
     )
