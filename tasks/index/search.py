@@ -130,7 +130,7 @@ class Index:
         ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Piece:
     """A segment, its number in the version, and which of its rows may be found."""
 
