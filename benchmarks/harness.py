@@ -1,5 +1,6 @@
 """What every benchmark shares: a median, a table, and a result file under benchmarks/results."""
 
+import os
 import platform
 import statistics
 import time
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 Row = Mapping[str, str]
+
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
 def describe_machine() -> dict[str, Any]:
@@ -80,6 +83,15 @@ def time_runs(
         work(given)
         seconds.append(time.perf_counter() - began)
     return Timing(tuple(seconds[1:]))
+
+
+def process_environment() -> dict[str, str]:
+    """Environment for a process that is timed from its start: its code is compiled only once.
+
+    pip compiles what it installs. Where Python is told to keep no compiled code, all other code,
+    our own above all, would be compiled at every start.
+    """
+    return {name: value for name, value in os.environ.items() if name != _NO_BYTECODE}
 
 
 def versions(*distributions: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Who re-indexes in P1 and P2, each in processes of its own, so that imports and state count."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import ROOT
+from benchmarks.harness import ROOT, process_environment
 from benchmarks.unchanged_corpus import WALK
 
 LIMIT_S = 180.0
@@ -90,7 +89,8 @@ def run_python(
     arguments: Sequence[str], *, project: Path | None = None, limit_s: float = LIMIT_S
 ) -> tuple[float, Any] | None:
     """Run Python; wall time, and the last line that it printed, read as JSON; None: too slow."""
-    environment = {name: value for name, value in os.environ.items() if name != "RATCHET_HOME"}
+    environment = process_environment()
+    environment.pop("RATCHET_HOME", None)
     if project is not None:
         environment["RATCHET_PROJECT"] = str(project)
     began = time.perf_counter()

@@ -64,7 +64,8 @@ def write_files(folder: Path, data: Path, documents: int, *, words: int = WORDS_
     Args:
         folder: is made.
         data: a BEIR corpus: `corpus.jsonl`, or `corpus.jsonl.gz`, or a directory that holds
-            `scale_docs/corpus.jsonl.gz`. Its passages start again when there are too few.
+            `corpus.jsonl` or `scale_docs/corpus.jsonl.gz`. Its passages start again when there are
+            too few.
         documents: how many.
         words: that each has at least.
     """
@@ -101,7 +102,10 @@ def read_files(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _passages(data: Path) -> Iterator[str]:
-    path = data if data.is_file() else data / "scale_docs" / "corpus.jsonl.gz"
+    path = data
+    if data.is_dir():
+        plain = data / "corpus.jsonl"
+        path = plain if plain.is_file() else data / "scale_docs" / "corpus.jsonl.gz"
     open_file = gzip.open if path.suffix == ".gz" else open
 
     def once() -> Iterator[str]:

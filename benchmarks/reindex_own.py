@@ -15,7 +15,7 @@ from typing import Any
 
 from flows.steps import index as steps
 from flows.workspace import Workspace, open_workspace
-from tasks.index.embed import embedder_digest
+from tasks.index.identity import embedder_digest
 
 
 def write_project(home: Path) -> None:
@@ -127,7 +127,7 @@ def check(home: Path) -> None:
     (home / "wanted.json").write_text(json.dumps([text for _, text in wanted]))
 
 
-_HEAVY = {"torch", "faiss", "pyarrow", "pandas", "datasets", "prefect", "mlflow", "transformers"}
+_HEAVY = {"torch", "faiss", "numpy", "pyarrow", "pandas", "prefect", "mlflow", "transformers"}
 
 if __name__ == "__main__":
     (check if sys.argv[2:] else main)(Path(sys.argv[1]))

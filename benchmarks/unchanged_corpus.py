@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import ROOT, Result, save, show
+from benchmarks.harness import ROOT, Result, process_environment, save, show
 
 FILES, A_FOLDER, RUNS = 100_000, 100, 5
 GOAL = 3.0
@@ -117,6 +117,7 @@ def _run(code: str, argument: Path) -> tuple[float, str]:
     done = subprocess.run(
         [sys.executable, "-c", code, str(argument)],
         cwd=ROOT,
+        env=process_environment(),
         capture_output=True,
         text=True,
         check=True,

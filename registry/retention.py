@@ -19,8 +19,8 @@ from tasks.evaluate.log import load_manifest
 from tasks.gate.decision import GateDecision, load_decision
 from tasks.gate.drift import load_frozen
 from tasks.index.cache import EMBEDDINGS
+from tasks.index.manifest import SEGMENTS
 from tasks.index.postings import LEXICAL
-from tasks.index.segment import SEGMENTS
 from tasks.index.sharing import SHARED, unused_parts
 from tasks.store import Home
 

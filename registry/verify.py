@@ -16,7 +16,8 @@ from tasks.evaluate.log import load_log
 from tasks.gate.decision import GateDecision, load_decision
 from tasks.gate.jsonl import write_scores
 from tasks.gate.scores import from_log
-from tasks.index.version import check_files, load_version
+from tasks.index.manifest import load_version
+from tasks.index.version import check_files
 from tasks.store import Home, json_text
 
 Thing = Literal["event", "chain", "pointer", "look", "release", "index", "evaluation", "decision"]

@@ -16,8 +16,8 @@ from tasks.corpus.stored import open_snapshot
 from tasks.corpus.update import update_corpus
 from tasks.digest import Digest
 from tasks.errors import ConfigError
-from tasks.index.embed import Embedder, embedder_digest, load_embedder
-from tasks.index.version import has_segments, index_digest, load_version, open_version
+from tasks.index.identity import embedder_digest, reranker_digest
+from tasks.index.manifest import has_segments, index_digest, load_version
 from tasks.serve.version import model_version
 from tasks.store import Home
 
@@ -25,6 +25,7 @@ from tasks.store import Home
 # would take longer than looking at every file.
 if TYPE_CHECKING:
     from tasks.evaluate.run import Progress
+    from tasks.index.embed import Embedder
     from tasks.index.rerank import Reranker
     from tasks.index.retrieve import Retriever
     from tasks.index.shards import ShardRunner
@@ -103,8 +104,6 @@ def wanted_release(workspace: Workspace, corpus: Digest) -> Release:
     rerank = wanted.retrieval.rerank
     reranker = None
     if rerank is not None:
-        from tasks.index.rerank import reranker_digest
-
         reranker = reranker_digest(project.models.reranker(rerank))
     return Release(
         prompt=load_prompt(project.prompts / f"{wanted.prompt}.yaml", variables=ANSWER_VARIABLES),
@@ -178,7 +177,7 @@ def ensure_index(
     )
 
 
-def open_embedder(workspace: Workspace, name: str, progress: "Progress") -> Embedder:
+def open_embedder(workspace: Workspace, name: str, progress: "Progress") -> "Embedder":
     """Load an embedding model, fetched on first use, or the client of one that is served.
 
     Raises:
@@ -202,7 +201,7 @@ def open_described(
     home: Home,
     progress: "Progress",
     budget: "Callable[[str], Budget] | None" = None,
-) -> Embedder:
+) -> "Embedder":
     """`open_embedder` for who has the model's settings and not the whole project's.
 
     Raises:
@@ -218,6 +217,7 @@ def open_described(
             api_key=os.environ.get(model.api_key_env),
             budget=budget and budget(model.price.currency),
         )
+    from tasks.index.embed import load_embedder
     from tasks.serve.weights import ensure_embedding
 
     directory = ensure_embedding(
@@ -227,7 +227,7 @@ def open_described(
 
 
 def open_release(
-    workspace: Workspace, release: Release, embedder: Embedder, progress: "Progress"
+    workspace: Workspace, release: Release, embedder: "Embedder", progress: "Progress"
 ) -> "Retriever":
     """Open what a release retrieves with.
 
@@ -243,6 +243,8 @@ def open_release(
     filters = release.retrieval.filters
     among = None
     if filters:
+        from tasks.index.version import open_version
+
         snapshot = open_snapshot(workspace.home.path("corpus", release.corpus_digest))
         among = allowed_rows(open_version(directory), snapshot.metadata(), filters)
     return open_retriever(
@@ -260,7 +262,7 @@ def _open_reranker(
     name = release.retrieval.rerank
     if name is None:
         return None
-    from tasks.index.rerank import CrossEncoderReranker, reranker_digest
+    from tasks.index.rerank import CrossEncoderReranker
     from tasks.serve.weights import ensure_reranker
 
     model = workspace.project.models.reranker(name)

@@ -11,7 +11,7 @@ from tasks.answer.release import Release
 from tasks.config import Retrieval
 from tasks.errors import BadInput
 from tasks.evaluate.run import Progress
-from tasks.index.rerank import reranker_digest
+from tasks.index.identity import reranker_digest
 from tasks.index.retrieve import Explained
 from tasks.index.version import StoredIndex
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tasks.corpus.columns import strings
 from tasks.digest import Digest
 
 _ROWS = 65_536
@@ -28,7 +29,7 @@ class DocumentDigests:
         import pyarrow as pa
 
         kind = pa.large_string()
-        return cls(pa.array(digests.keys(), kind), pa.array(digests.values(), kind))
+        return cls(strings(digests.keys(), kind), strings(digests.values(), kind))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -42,7 +43,9 @@ class DocumentDigests:
         import pyarrow as pa
         import pyarrow.parquet
 
-        table = pyarrow.parquet.read_table(path, columns=["doc_id", "digest"])
+        # `read_table` would load Arrow's datasets, and those pandas, which takes longer than this.
+        with pyarrow.parquet.ParquetFile(path) as file:
+            table = file.read(columns=["doc_id", "digest"])
         ids, digests = (
             table.column(name).cast(pa.large_string()).combine_chunks()
             for name in ("doc_id", "digest")

@@ -3,11 +3,11 @@
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from tasks.corpus.columns import integers, offsets_of, strings
 from tasks.corpus.document import Document
 from tasks.corpus.structure import Block
 from tasks.digest import Digest
@@ -38,7 +38,7 @@ def merged_tables(
     import pyarrow.compute as pc
     import pyarrow.parquet
 
-    wanted = pa.array(keep, type=pa.string())
+    wanted = strings(keep)
     start = 0
     with pyarrow.parquet.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
@@ -47,7 +47,9 @@ def merged_tables(
             end = bisect_right(new, last, lo=start, key=lambda pair: pair[0].doc_id)
             kept = table.filter(pc.is_in(table["digest"], value_set=wanted))
             if end > start:
-                kept = pa.concat_tables([kept, _table(new[start:end])]).sort_by("doc_id")
+                kept = pa.concat_tables([kept, _table(new[start:end])])
+                # `sort_by` does the same, but loads Arrow's datasets, and those pandas.
+                kept = kept.take(pc.sort_indices(kept["doc_id"]))
             start = end
             if kept.num_rows:
                 yield kept
@@ -65,9 +67,11 @@ def write_documents(path: Path, tables: Iterable[Any]) -> Counter[str]:
 
     sources: Counter[str] = Counter()
     with pyarrow.parquet.ParquetWriter(path, _schema(), compression="zstd") as writer:
+        # As one of Arrow's own: it would load pandas to make one of a Python string.
+        (source,) = strings(["source"])
         for table in tables:
             writer.write_table(table, row_group_size=_BATCH)
-            names = pc.map_lookup(table["metadata"], "source", "first")
+            names = pc.map_lookup(table["metadata"], source, "first")
             sources.update(names.to_pylist())
     return sources
 
@@ -84,7 +88,7 @@ def read_documents(
     import pyarrow.compute
     import pyarrow.parquet
 
-    wanted = None if ids is None else pyarrow.array(sorted(ids), type=pyarrow.large_string())
+    wanted = None if ids is None else strings(sorted(ids), pyarrow.large_string())
     if wanted is not None and not len(wanted):
         return
     with pyarrow.parquet.ParquetFile(path) as file:
@@ -140,14 +144,33 @@ def _schema() -> Any:
 def _table(batch: Sequence[tuple[Document, Digest]]) -> Any:
     import pyarrow as pa
 
+    documents = [document for document, _ in batch]
+    large, schema = pa.large_string(), _schema()
+    metadata = [sorted(document.metadata.items()) for document in documents]
+    pairs = list(chain.from_iterable(metadata))
+    blocks = [block for document in documents for block in document.blocks]
+    fields = list(schema.field("blocks").type.value_type)
+    parts = [
+        strings(block.kind for block in blocks),
+        integers(block.start for block in blocks),
+        integers(block.end for block in blocks),
+        integers((block.level for block in blocks), pa.int8()),
+    ]
     return pa.table(
         {
-            "doc_id": [document.doc_id for document, _ in batch],
-            "title": [document.title for document, _ in batch],
-            "text": [document.text for document, _ in batch],
-            "metadata": [sorted(document.metadata.items()) for document, _ in batch],
-            "blocks": [[asdict(block) for block in document.blocks] for document, _ in batch],
-            "digest": [digest for _, digest in batch],
+            "doc_id": strings((document.doc_id for document in documents), large),
+            "title": strings((document.title for document in documents), large),
+            "text": strings((document.text for document in documents), large),
+            "metadata": pa.MapArray.from_arrays(
+                offsets_of(metadata),
+                strings(name for name, _ in pairs),
+                strings(value for _, value in pairs),
+            ),
+            "blocks": pa.ListArray.from_arrays(
+                offsets_of([document.blocks for document in documents]),
+                pa.StructArray.from_arrays(parts, fields=fields),
+            ),
+            "digest": strings(digest for _, digest in batch),
         },
-        schema=_schema(),
+        schema=schema,
     )

@@ -70,6 +70,10 @@ class ApproximateSearch:
         """Effort that can't be exceeded."""
         return int(self._index.ntotal if self.kind == "hnsw" else self._index.nlist)
 
+    def add(self, vectors: Vectors) -> None:
+        """Add rows of another segment after those that are there; the file stays as it is."""
+        self._index.add(np.ascontiguousarray(vectors))
+
     def selector(self, live: NDArray[np.bool_]) -> Any:
         """What `candidates` takes as `among`; `live` is shape (rows,): which may be found."""
         return _faiss().IDSelectorBitmap(np.packbits(live, bitorder="little"))

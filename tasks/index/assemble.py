@@ -16,8 +16,8 @@ from tasks.index.cache import EmbeddingCache
 from tasks.index.chunks import CHUNKS, ChunkTable, ChunkWriter
 from tasks.index.embed import Vectors
 from tasks.index.finish import finish_segment
+from tasks.index.manifest import SegmentUse
 from tasks.index.segment import VECTORS, SegmentKind, blocks, release, writing_vectors
-from tasks.index.version import SegmentUse
 from tasks.store import scratch_directory
 
 

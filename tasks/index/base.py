@@ -13,8 +13,9 @@ from tasks.corpus.digests import CorpusDiff
 from tasks.digest import Digest
 from tasks.index.compaction import segments_to_merge
 from tasks.index.embed import Vectors
+from tasks.index.manifest import SegmentUse
 from tasks.index.segment import Segment, blocks, release
-from tasks.index.version import SegmentUse, StoredIndex, write_tombstones
+from tasks.index.version import StoredIndex, write_tombstones
 
 
 @dataclass(frozen=True, slots=True)

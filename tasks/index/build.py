@@ -27,16 +27,15 @@ from tasks.index.fill import (
     missing_rows,
     time_and_announce,
 )
-from tasks.index.shards import ShardRunner, embed_in_shards
-from tasks.index.version import (
-    DOCUMENTS,
+from tasks.index.manifest import (
     IndexVersion,
-    StoredIndex,
     has_segments,
     index_digest,
     load_version,
     save_version,
 )
+from tasks.index.shards import ShardRunner, embed_in_shards
+from tasks.index.version import DOCUMENTS, StoredIndex
 from tasks.store import new_directory, scratch_directory
 
 __all__ = ["BuildReport", "EmbeddingPlan", "build_index", "index_digest"]

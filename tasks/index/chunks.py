@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.corpus.chunk import Chunk
+from tasks.corpus.columns import integers, strings
 from tasks.digest import text_digest
 
 CHUNKS = "chunks.arrow"
@@ -85,14 +86,16 @@ class ChunkWriter:
 
         if not self._pending:
             return
-        columns: dict[str, Any] = {
-            name: [getattr(chunk, name) for chunk in self._pending]
-            for name in self._schema.names[:-1]
+        chunks = self._pending
+        columns = {
+            "chunk_id": strings(chunk.chunk_id for chunk in chunks),
+            "doc_id": strings(chunk.doc_id for chunk in chunks),
+            "start": integers(chunk.start for chunk in chunks),
+            "end": integers(chunk.end for chunk in chunks),
+            "text": strings((chunk.text for chunk in chunks), pa.large_string()),
+            "title": strings((chunk.title for chunk in chunks), pa.large_string()),
+            "text_digest": _digests([embedded_text(chunk.title, chunk.text) for chunk in chunks]),
         }
-        columns["text_digest"] = [
-            bytes.fromhex(text_digest(embedded_text(chunk.title, chunk.text)))
-            for chunk in self._pending
-        ]
         self._writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=self._schema))
         self.rows += len(self._pending)
         self._pending = []
@@ -134,13 +137,11 @@ class ChunkTable:
 
     def select(self, rows: NDArray[np.int64]) -> Iterator[Any]:
         """Some rows, whose numbers grow, a `pyarrow.RecordBatch` at a time."""
-        import pyarrow as pa
-
         first = 0
         for batch in self._batches:
             low, high = np.searchsorted(rows, (first, first + batch.num_rows))
             if low < high:
-                yield batch.take(pa.array(rows[low:high] - first))
+                yield batch.take(positions(rows[low:high] - first))
             first += batch.num_rows
 
     def keys(self) -> Keys:
@@ -150,15 +151,37 @@ class ChunkTable:
 
     def rows_of(self, doc_ids: Sequence[str]) -> NDArray[np.bool_]:
         """Shape (rows,): which rows are of one of these documents."""
-        import pyarrow as pa
         import pyarrow.compute as pc
 
-        wanted = pa.array(doc_ids, type=pa.string())
+        wanted = strings(doc_ids)
         parts = [
-            pc.is_in(batch.column("doc_id"), value_set=wanted).to_numpy(zero_copy_only=False)
-            for batch in self._batches
+            _marks(pc.is_in(batch.column("doc_id"), value_set=wanted)) for batch in self._batches
         ]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.bool_)
+
+
+def positions(rows: NDArray[np.int64]) -> Any:
+    """Rows as what Arrow's `take` takes, without pandas: see `tasks/corpus/columns.py`."""
+    import pyarrow as pa
+
+    held = np.ascontiguousarray(rows, dtype=np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
+
+
+def _digests(texts: Sequence[str]) -> Any:
+    import pyarrow as pa
+
+    held = b"".join(bytes.fromhex(text_digest(text)) for text in texts)
+    return pa.Array.from_buffers(pa.binary(32), len(texts), [None, pa.py_buffer(held)])
+
+
+def _marks(column: Any) -> NDArray[np.bool_]:
+    """Truth values, none of them missing; Arrow's `to_numpy` would load pandas."""
+    import pyarrow as pa
+
+    held = column.cast(pa.uint8())
+    found: NDArray[np.uint8] = np.frombuffer(held.buffers()[1], dtype=np.uint8, count=len(held))
+    return found.astype(np.bool_)
 
 
 def _fixed_bytes(column: Any) -> Keys:

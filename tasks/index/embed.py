@@ -9,18 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.config import EmbeddingModel, RemoteEmbedding
-from tasks.digest import Digest, digest
+from tasks.config import EmbeddingModel
+from tasks.digest import Digest
 from tasks.errors import SetupError
 from tasks.index.embed_batches import token_batches
-from tasks.index.embed_onnx import ONNX_VERSION, OnnxBackend, load_onnx
+from tasks.index.embed_onnx import OnnxBackend, load_onnx
 from tasks.index.embed_torch import TorchBackend, load_torch
+from tasks.index.identity import embedder_digest
 
 Vectors = NDArray[np.float32]
 """Shape (texts, dimensions); every row has length 1, so an inner product is a cosine."""
-
-EMBEDDING_VERSION = 2
-"""Bumped when an equal model and text give another vector."""
 
 _REPORT_EVERY = 512
 _WINDOW = 4096
@@ -57,33 +55,6 @@ class Embedder(Protocol):
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, without the special ones that the model adds."""
         ...
-
-
-def embedder_digest(model: EmbeddingModel | RemoteEmbedding) -> Digest:
-    """Identity of an embedding model, known without loading it.
-
-    Where it runs, in how many processes and in which batches isn't part of it.
-    """
-    if isinstance(model, RemoteEmbedding):
-        return digest(
-            "embedding",
-            EMBEDDING_VERSION,
-            model.model_dump(
-                include={"backend", "served_name", "sha256", "max_tokens", "dimensions"}
-            ),
-        )
-    return digest(
-        "embedding",
-        EMBEDDING_VERSION,
-        {
-            "sha256": model.sha256,
-            "backend": model.backend,
-            "conversion": ONNX_VERSION if model.backend == "onnx" else None,
-            "dtype": model.dtype,
-            "max_tokens": model.max_tokens,
-            "dimensions": model.dimensions,
-        },
-    )
 
 
 def load_embedder(

@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from tasks.digest import Digest
 from tasks.index.embed_batches import Tokens
 from tasks.index.embed_torch import load_model, quiet
+from tasks.index.identity import ONNX_VERSION
 from tasks.store import locked, new_directory
-
-ONNX_VERSION = 1
-"""Bumped when equal weights are converted to another graph."""
 
 _FILE = "model.onnx"
 

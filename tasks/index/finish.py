@@ -7,9 +7,9 @@ import numpy as np
 
 from tasks.digest import Digest
 from tasks.index.approximate import build_codes
+from tasks.index.manifest import SEGMENTS
 from tasks.index.segment import (
     FAISS,
-    SEGMENTS,
     VECTORS,
     Segment,
     SegmentKind,

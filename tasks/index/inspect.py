@@ -8,7 +8,8 @@ from pathlib import Path
 from tasks.corpus.digests import CorpusDiff, compare_digests
 from tasks.digest import Digest
 from tasks.index.cache import EMBEDDINGS
-from tasks.index.segment import SEGMENTS, SegmentKind
+from tasks.index.manifest import SEGMENTS
+from tasks.index.segment import SegmentKind
 from tasks.index.sharing import version_directories
 from tasks.index.version import StoredIndex
 

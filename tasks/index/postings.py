@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from tasks.config import Settings
+from tasks.corpus.columns import strings
 from tasks.digest import Digest, file_digest
 from tasks.errors import CorruptArtifact
 from tasks.index.chunks import embedded_text
@@ -170,7 +171,7 @@ def write_postings(directory: Path, terms: Sequence[str], arrays: dict[str, Any]
     """Write what `count_words` gave."""
     import pyarrow as pa
 
-    table = pa.table({"term": pa.array(terms, type=pa.large_string())})
+    table = pa.table({"term": strings(terms, pa.large_string())})
     with (
         pa.OSFile(str(directory / _TERMS), "wb") as file,
         pa.ipc.new_file(file, table.schema) as writer,

@@ -18,8 +18,9 @@ from tasks.errors import (
     ServerUnavailable,
 )
 from tasks.index.cache import EMBEDDINGS, EmbeddingCache
-from tasks.index.segment import MANIFEST, SEGMENTS, load_segment
-from tasks.index.version import StoredIndex, has_segments, load_version
+from tasks.index.manifest import SEGMENTS, has_segments, load_version
+from tasks.index.segment import MANIFEST, load_segment
+from tasks.index.version import StoredIndex
 from tasks.store import publish, scratch_directory
 
 VERSIONS = "versions"

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tasks.config import RerankerModel
-from tasks.digest import Digest, digest
+from tasks.digest import Digest
 from tasks.errors import SetupError
 from tasks.index.chunks import embedded_text
 from tasks.index.embed_torch import quiet
 from tasks.index.fuse import in_order
+from tasks.index.identity import reranker_digest
 from tasks.index.search import Retrieved
-
-RERANKER_VERSION = 1
-"""Bumped when an equal model and text give another score."""
 
 _BATCH = 32
 
@@ -30,13 +28,6 @@ class Reranker(Protocol):
     def rerank(self, query: str, passages: Sequence[Retrieved]) -> list[Retrieved]:
         """The passages, best first, with the model's scores."""
         ...
-
-
-def reranker_digest(model: RerankerModel) -> Digest:
-    """Identity of a reranking model, known without loading it."""
-    return digest(
-        "reranker", RERANKER_VERSION, {"sha256": model.sha256, "max_tokens": model.max_tokens}
-    )
 
 
 class CrossEncoderReranker:

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.errors import ConfigError
-from tasks.index.approximate import SMALLEST
 from tasks.index.embed import Embedder, Vectors
-from tasks.index.scan import Rows, Scores, exact_scores, nearest, scores_of_one
-from tasks.index.segment import Segment
-from tasks.index.version import IndexVersion, StoredIndex
+from tasks.index.manifest import IndexVersion
+from tasks.index.part import Part, Piece, together
+from tasks.index.version import StoredIndex
 
 _SLACK = 16
 _GROW = 4
@@ -70,13 +69,13 @@ class Index:
         self.stored = stored
         live = stored.live if among is None else among
         self._embedder = embedder
-        parts = [
-            _Part(number, segment, rows)
+        pieces = [
+            Piece(number, segment, rows)
             for number, (segment, rows) in enumerate(zip(stored.segments, live, strict=True))
             if rows.any()
         ]
         # What the largest has found says how little the others have to give.
-        self._parts = sorted(parts, key=lambda part: -part.n_live)
+        self._parts = sorted(map(Part, together(pieces)), key=lambda part: -part.n_live)
 
     @property
     def version(self) -> IndexVersion:
@@ -118,69 +117,19 @@ class Index:
             worst = _worst(searches, top_k)
         return [
             [
-                Hit(
-                    search.part.number, int(search.rows[query][at]), float(search.scores[query][at])
-                )
+                Hit(*search.part.place_of(int(search.rows[query][at])), float(scores[at]))
                 for search in searches
-                for at in np.flatnonzero(search.scores[query] >= worst[query])
+                for scores in (search.scores[query],)
+                for at in np.flatnonzero(scores >= worst[query])
             ]
             for query in range(len(vectors))
         ]
 
 
-class _Part:
-    """The live rows of one segment."""
-
-    def __init__(self, number: int, segment: Segment, live: NDArray[np.bool_]) -> None:
-        self.number = number
-        self.vectors = segment.vectors
-        self.n_live = int(live.sum())
-        self.codes = segment.codes
-        self._live = None if self.n_live == len(live) else live
-        self._among = None
-        if self.codes is not None and self._live is not None:
-            self._among = self.codes.selector(self._live)
-
-    def nearest(
-        self, queries: Vectors, k: int, least: NDArray[np.float64]
-    ) -> tuple[Scores, list[Rows]]:
-        """The best live rows of each query, and for each what the others score at most.
-
-        Args:
-            queries: shape (queries, dimensions).
-            k: rows for each; at most the number of live ones.
-            least: shape (queries,): nobody asks for rows that score less.
-        """
-        if self.codes is None:
-            if len(queries) == 1 and len(self.vectors) < SMALLEST:
-                return self._nearest_to_one(queries[0], k, float(least[0]))
-            scores, rows = nearest(queries, self.vectors, k, live=self._live)
-            return scores[:, -1], list(rows)
-        _, candidates = self.codes.candidates(queries, k, among=self._among)
-        found = [rows[rows >= 0] for rows in candidates]
-        for query, rows in enumerate(found):
-            if len(rows) < k:
-                # Most of what lies near was deleted: rather slow than too few.
-                _, exact = nearest(queries[[query]], self.vectors, k, live=self._live)
-                found[query] = exact[0]
-        return np.full(len(queries), -np.inf, dtype=np.float32), found
-
-    def _nearest_to_one(self, query: Vectors, k: int, least: float) -> tuple[Scores, list[Rows]]:
-        scores = scores_of_one(query, self.vectors)
-        rows = np.flatnonzero(scores >= least)
-        if self._live is not None:
-            rows = rows[self._live[rows]]
-        last = -np.inf
-        if len(rows) > k:
-            rows = rows[np.argpartition(scores[rows], -k)[-k:]]
-            last = scores[rows].min()
-        return np.array([last], dtype=np.float32), [rows]
-
-
 class _PartSearch:
     """What one segment has given for each query so far."""
 
-    def __init__(self, part: _Part, queries: Vectors, k: int, least: NDArray[np.float64]) -> None:
+    def __init__(self, part: Part, queries: Vectors, k: int, least: NDArray[np.float64]) -> None:
         self.part = part
         self.rows: list[NDArray[np.int64]] = [np.empty(0, dtype=np.int64)] * len(queries)
         self.scores: list[NDArray[np.float64]] = [np.empty(0)] * len(queries)
@@ -205,7 +154,7 @@ class _PartSearch:
         for number, found in zip(numbers.tolist(), rows, strict=True):
             ordered = np.sort(found)
             self.rows[number] = ordered
-            self.scores[number] = exact_scores(self._queries[number], self.part.vectors[ordered])
+            self.scores[number] = self.part.scores(self._queries[number], ordered)
 
 
 def _worst(searches: Sequence[_PartSearch], k: int) -> NDArray[np.float64]:

@@ -15,15 +15,13 @@ from tasks.config import Settings
 from tasks.corpus.units import file_stamp
 from tasks.digest import Digest, digest, file_digest
 from tasks.errors import CorruptArtifact
-from tasks.index.chunks import BATCH, CHUNKS, ChunkTable
+from tasks.index.chunks import BATCH, CHUNKS, ChunkTable, positions
 from tasks.index.embed import Vectors
+from tasks.index.manifest import SEGMENTS
 from tasks.store import json_text, read_json, write_atomic, write_json
 
 if TYPE_CHECKING:
     from tasks.index.approximate import ApproximateSearch
-
-SEGMENTS = "segments"
-"""Directory of all segments, inside the index room."""
 
 SEGMENT_VERSION = 1
 """Bumped when the files of a segment mean something else."""
@@ -108,9 +106,11 @@ class Segment:
         self._expect(VECTORS, len(found))
         return found
 
-    @cached_property
-    def codes(self) -> "ApproximateSearch | None":
-        """How a large segment is searched; None where all vectors are compared."""
+    def open_codes(self) -> "ApproximateSearch | None":
+        """How a large segment is searched; None where all vectors are compared.
+
+        It is read anew each time: who gets it may add the rows of other segments to it.
+        """
         from tasks.index.approximate import ApproximateSearch, effort_name
 
         kind = self.manifest.kind
@@ -127,15 +127,13 @@ class Segment:
         `rows` is shape (n,), the row of each chunk; `batch` is a `pyarrow.RecordBatch` of the same
         length.
         """
-        import pyarrow as pa
-
         start = 0
         for batch in self.chunks.batches(columns):
             rows = np.flatnonzero(live[start : start + batch.num_rows])
             if len(rows) == batch.num_rows:
                 yield rows + start, batch
             elif len(rows):
-                yield rows + start, batch.take(pa.array(rows))
+                yield rows + start, batch.take(positions(rows))
             start += batch.num_rows
 
     def rows_of(self, doc_ids: Sequence[str]) -> NDArray[np.bool_]:

@@ -7,9 +7,8 @@ from tasks.config import Chunking, IndexSettings
 from tasks.digest import Digest
 from tasks.errors import CorruptArtifact
 from tasks.index.cache import EMBEDDINGS
+from tasks.index.manifest import SEGMENTS, has_segments, load_version
 from tasks.index.postings import LEXICAL
-from tasks.index.segment import SEGMENTS
-from tasks.index.version import has_segments, load_version
 
 SHARED = (SEGMENTS, EMBEDDINGS, LEXICAL)
 """Directories of the index room that aren't versions."""

@@ -12,7 +12,8 @@ import numpy as np
 
 from tasks.config import RemoteEmbedding, Sampling
 from tasks.errors import SetupError, WrongModel
-from tasks.index.embed import Vectors, embedder_digest, load_tokenizer
+from tasks.index.embed import Vectors, load_tokenizer
+from tasks.index.identity import embedder_digest
 from tasks.serve.budget import Budget
 from tasks.serve.client import ModelClient
 from tasks.serve.meter import Meter

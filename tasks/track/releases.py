@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest
-from tasks.index.version import MANIFEST, IndexVersion, load_version
+from tasks.index.manifest import MANIFEST, IndexVersion, load_version
 from tasks.store import write_json
 from tasks.track.connection import connected
 from tasks.track.experiment import ensure_experiment

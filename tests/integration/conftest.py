@@ -52,8 +52,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory, models: Path) -> tuple[tup
     from flows.workspace import Workspace
     from tasks.config import load_project
     from tasks.index.cache import EMBEDDINGS
-    from tasks.index.segment import SEGMENTS
-    from tasks.index.version import load_version
+    from tasks.index.manifest import SEGMENTS, load_version
 
     made = make_project(
         tmp_path_factory.mktemp("indexed"), endpoint="http://127.0.0.1:9/v1", models=models

@@ -11,7 +11,8 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedTo
 
 from tasks.config import RerankerModel
 from tasks.errors import SetupError
-from tasks.index.rerank import CrossEncoderReranker, reranker_digest
+from tasks.index.identity import reranker_digest
+from tasks.index.rerank import CrossEncoderReranker
 from tasks.index.search import Retrieved
 
 pytestmark = pytest.mark.integration

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from tasks.config import (
     Chunking,
@@ -181,6 +182,14 @@ def test_a_plain_value_arrives_as_what_it_says(tmp_path, text, value):
     found = load_settings(path, Values).values["x"]
     assert found == value
     assert type(found) is type(value)
+
+
+def test_what_only_the_reader_of_lines_can_read_is_read(tmp_path):
+    path = tmp_path / "file.yaml"
+    path.write_text("{values: {x: http://host:80/v1}}\n")
+    with pytest.raises(YAMLError):
+        YAML(typ="safe").load(path.read_text())
+    assert load_settings(path, Values).values == {"x": "http://host:80/v1"}
 
 
 @given(

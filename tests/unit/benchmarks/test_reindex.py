@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks import harness, reindex_edits, reindex_unchanged
 from benchmarks.reindex_checks import compare, is_right
+from benchmarks.reindex_contenders import PEERS
 from benchmarks.reindex_files import CountingEmbedder, insert_sentences, read_files, write_files
 
 
@@ -108,9 +109,29 @@ def test_a_small_folder_without_changes_embeds_nothing(data: Path, results: Path
 
 
 @pytest.mark.integration
-def test_an_edit_of_a_small_folder_embeds_what_is_truly_new(data: Path, results: Path):
-    reindex_edits.main(data, 3)
+def test_an_edit_of_a_small_folder_embeds_what_is_truly_new(
+    data: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reindex_edits, "DAYS", 2)
+    reindex_edits.main(data, [3])
     stored = json.loads((results / "P2.json").read_text())
-    assert stored["own"]["right"]
-    assert 1 <= stored["own"]["embedded"] == stored["own"]["truly_new"] < stored["own"]["chunks"]
-    assert stored["ratios"]["embedded / truly new"] == 1.0
+    own = stored["own"]["3"]
+    assert own["right"]
+    assert 1 <= own["embedded"] == own["truly_new"] < own["chunks"]
+    assert len(own["days_s"]) == 2
+    assert stored["ratios"]["embedded / truly new, 3 documents"] == 1.0
+
+
+def test_a_larger_folder_is_left_to_the_best_right_peer_of_each_package_that_ends_in_time():
+    measured = {"right": True, "seconds": 3.0, "first_s": 5.0}
+    found = {peer.name: measured for peer in PEERS} | {
+        "LangChain index(), incremental": measured | {"seconds": 1.0, "right": False},
+        "LangChain index(), full": measured | {"seconds": 2.0},
+        "LlamaIndex, upserts": measured | {"seconds": None, "right": None, "first_s": None},
+    }
+    best = reindex_edits.best_of_each(PEERS, found, growth=10)
+    assert [peer.name for peer in best] == [
+        "LangChain index(), full",
+        "LlamaIndex, upserts_and_delete",
+    ]
+    assert not reindex_edits.best_of_each(PEERS, found, growth=100)

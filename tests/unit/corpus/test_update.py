@@ -216,6 +216,23 @@ def test_a_reading_without_changes_loads_no_heavy_library(root: Path):
     assert done.stdout.splitlines() == ["0 4", "[]"]
 
 
+def test_a_reading_with_changes_loads_no_pandas(root: Path):
+    update(root)
+    (root / "docs" / "new.txt").write_text("A new text.")
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from tasks.config import CorpusSettings\n"
+        "from tasks.corpus.update import update_corpus\n"
+        f"corpus = CorpusSettings.model_validate_json({CORPUS.model_dump_json()!r})\n"
+        f"root = Path({str(root)!r})\n"
+        "found = update_corpus(corpus, root=root, room=root / 'room', readings=root / 'readings')\n"
+        "print(found.snapshot.n_documents, {'pandas', 'pyarrow.dataset'} & set(sys.modules))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "5 set()\n"
+
+
 files = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["A.", "B.", "C.", ""]))
 
 

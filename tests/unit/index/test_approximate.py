@@ -59,7 +59,7 @@ def test_the_recorded_recall_is_found_again_on_other_queries(tmp_path: Path, kin
     assert made.manifest.recall.recall >= made.manifest.recall.target == 0.95
     assert FAISS in made.manifest.files
     _, exact = nearest(queries, vectors, 10)
-    _, found = made.codes.candidates(queries, 10)
+    _, found = made.open_codes().candidates(queries, 10)
     shares = [
         len(set(a) & set(b)) / 10 for a, b in zip(exact.tolist(), found.tolist(), strict=True)
     ]
@@ -71,7 +71,8 @@ def test_deleted_rows_are_never_found(tmp_path: Path, kind: str):
     vectors = clustered()
     made = segment(tmp_path, vectors, kind)
     live = np.random.default_rng(3).random(ROWS) < 0.5
-    _, found = made.codes.candidates(vectors[:50], 10, among=made.codes.selector(live))
+    codes = made.open_codes()
+    _, found = codes.candidates(vectors[:50], 10, among=codes.selector(live))
     assert live[found[found >= 0]].all()
 
 
@@ -80,7 +81,7 @@ def test_a_recall_that_no_effort_reaches_makes_the_segment_exact(tmp_path: Path)
     noise = chance.normal(size=(ROWS, DIMENSIONS)).astype(np.float32)
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     made = segment(tmp_path, noise, "ivfpq", recall=0.9999)
-    assert (made.manifest.kind, made.manifest.recall, made.codes) == ("flat", None, None)
+    assert (made.manifest.kind, made.manifest.recall, made.open_codes()) == ("flat", None, None)
     assert FAISS not in made.manifest.files
 
 
@@ -90,4 +91,4 @@ def test_a_changed_byte_is_noticed_before_faiss_reads_the_file(tmp_path: Path):
     data[len(data) // 2] ^= 1
     (made.directory / FAISS).write_bytes(data)
     with pytest.raises(CorruptArtifact, match=r"index\.faiss"):
-        _ = made.codes
+        made.open_codes()

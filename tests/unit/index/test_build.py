@@ -27,10 +27,11 @@ from tasks.index.build import (
     remove_leftovers,
 )
 from tasks.index.chunks import FIELDS
+from tasks.index.manifest import index_digest, load_version
 from tasks.index.rate import RATE, TRIAL
 from tasks.index.search import open_index
 from tasks.index.sharing import version_directories
-from tasks.index.version import index_digest, load_version, open_version
+from tasks.index.version import open_version
 from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 
@@ -384,6 +385,24 @@ print(sorted(heavy & set(sys.modules)))
 def test_a_build_with_nothing_to_do_loads_no_heavy_library(tmp_path: Path):
     first = build(tmp_path, corpus())
     command = [sys.executable, "-c", NOTHING_TO_DO, str(tmp_path), str(first.directory)]
+    done = subprocess.run(command, check=True, cwd=Path.cwd(), capture_output=True, text=True)
+    assert done.stdout == "[]\n"
+
+
+FEW_CHANGES = """
+import sys
+from pathlib import Path
+from tests.unit.index.test_build import build, corpus
+
+report = build(Path(sys.argv[1]), corpus(doc1="It was rewritten."), Path(sys.argv[2]))
+assert report.embedded and report.diff.changed == ("doc1",)
+print(sorted({"torch", "faiss", "pandas", "pyarrow.dataset", "scipy"} & set(sys.modules)))
+"""
+
+
+def test_a_build_of_a_few_changes_loads_no_heavy_library(tmp_path: Path):
+    first = build(tmp_path, corpus())
+    command = [sys.executable, "-c", FEW_CHANGES, str(tmp_path), str(first.directory)]
     done = subprocess.run(command, check=True, cwd=Path.cwd(), capture_output=True, text=True)
     assert done.stdout == "[]\n"
 

@@ -8,7 +8,8 @@ import pytest
 
 from tasks.config import EmbeddingModel
 from tasks.errors import SetupError
-from tasks.index.embed import Embedder, embedder_digest, load_embedder
+from tasks.index.embed import Embedder, load_embedder
+from tasks.index.identity import embedder_digest
 from tests.embedders import HashingEmbedder
 
 

@@ -1,8 +1,9 @@
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from tasks.config import Chunking
+from tasks.config import Chunking, Compaction, IndexSettings
 from tasks.corpus.document import Document
 from tasks.errors import ConfigError, CorruptArtifact
 from tasks.index.build import build_index
@@ -16,6 +17,7 @@ TEXTS = {
     "trees": "Trees grow slowly and live for centuries.",
     "twin": "Trees grow slowly and live for centuries.",
 }
+WORDS = [f"word{n}" for n in range(60)]
 
 
 @pytest.fixture
@@ -84,6 +86,70 @@ def test_of_more_equal_passages_than_are_asked_for_all_segments_give_the_first(t
     (alone,) = index.search([question], top_k=6)
     assert [hit.doc_id for hit in alone] == ["01", "03", "05", "06", "07", "08"]
     assert index.search([question, "cats"], top_k=6)[0] == alone
+
+
+def test_a_small_segment_beside_one_with_lists_is_found_through_them(tmp_path: Path):
+    chance = Random(0)
+    before = [
+        Document(f"{n:04d}", "", " ".join(chance.choices(WORDS, k=12)), {}) for n in range(4_200)
+    ]
+    added = [Document(f"new{n}", "", " ".join(chance.choices(WORDS, k=12)), {}) for n in range(60)]
+    after = [*before[100:], *added]
+    model, listed = HashingEmbedder(), IndexSettings(kind="ivf", recall=0.9)
+
+    def built(documents: list[Document], index: IndexSettings, previous: Path | None) -> Path:
+        return build_index(
+            MemorySnapshot(documents),
+            Chunking(),
+            model,
+            room=tmp_path,
+            previous=previous,
+            index=index,
+        ).directory
+
+    night = built(after, listed, built(before, listed, None))
+    exact = open_index(built(after, IndexSettings(kind="flat"), None), model)
+    found = open_index(night, model)
+    kinds = [segment.manifest.kind for segment in found.stored.segments]
+    assert kinds == ["ivf", "flat"]
+    # Its own words are nearest to the centre of the list that a passage is in.
+    own = found.search([document.text for document in added], top_k=10)
+    assert [hits[0].doc_id for hits in own] == [document.doc_id for document in added]
+    gone = {document.doc_id for document in before[:100]}
+    questions = [document.text for document in (*added, *before[:200])]
+    shares = []
+    for hits, best in zip(
+        found.search(questions, top_k=10), exact.search(questions, top_k=10), strict=True
+    ):
+        assert not gone & {hit.doc_id for hit in hits}
+        assert len(hits) == 10
+        shares.append(sum(hit.score >= best[-1].score for hit in hits) / 10)
+        at = {hit.chunk_id: hit.score for hit in best}
+        assert all(at.get(hit.chunk_id, hit.score) == hit.score for hit in hits)
+    assert sum(shares) / len(shares) >= 0.9
+
+
+def test_what_was_deleted_from_all_lists_that_are_read_is_made_up_for(tmp_path: Path):
+    before = [Document(f"{n:04d}", "", f"{WORDS[n % 40]} {n}", {}) for n in range(4_200)]
+    after = [*before[4_190:], Document("new", "", "Something else entirely.", {})]
+    model, listed = HashingEmbedder(), IndexSettings(kind="ivf", recall=0.5)
+    kept = Compaction(max_deleted=0.9999)
+    directory = None
+    for documents in (before, after):
+        directory = build_index(
+            MemorySnapshot(documents),
+            Chunking(),
+            model,
+            room=tmp_path,
+            previous=directory,
+            index=listed,
+            compaction=kept,
+        ).directory
+    found = open_index(directory, model)
+    assert [segment.manifest.kind for segment in found.stored.segments] == ["ivf", "flat"]
+    (hits,) = found.search(["Something else entirely."], top_k=11)
+    assert hits[0].doc_id == "new"
+    assert {hit.doc_id for hit in hits} == {document.doc_id for document in after}
 
 
 @pytest.mark.parametrize("offset", [0, 0.5, -1])

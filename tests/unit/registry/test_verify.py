@@ -15,9 +15,16 @@ from tasks.gate.decide import decide as gate_decides
 from tasks.gate.decision import save_decision
 from tasks.gate.policy import load_policy
 from tasks.gate.scores import from_log
-from tasks.index.segment import SEGMENTS, SegmentManifest, write_manifest
+from tasks.index.manifest import (
+    SEGMENTS,
+    IndexVersion,
+    SegmentUse,
+    index_digest,
+    load_version,
+    save_version,
+)
+from tasks.index.segment import SegmentManifest, write_manifest
 from tasks.index.sharing import version_directories
-from tasks.index.version import IndexVersion, SegmentUse, index_digest, load_version, save_version
 from tasks.store import Home
 from tests.evaluations import make_log, make_release
 from tests.unit.flows.evaluations import POLICY

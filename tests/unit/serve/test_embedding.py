@@ -13,7 +13,8 @@ from tokenizers.processors import TemplateProcessing
 
 from tasks.config import ModelsSettings, RemoteEmbedding
 from tasks.errors import BudgetSpent, CallFailed, SetupError, WrongModel
-from tasks.index.embed import Embedder, embedder_digest
+from tasks.index.embed import Embedder
+from tasks.index.identity import embedder_digest
 from tasks.serve.budget import Budget
 from tasks.serve.embedding import RemoteEmbedder
 from tasks.serve.journal import Journal

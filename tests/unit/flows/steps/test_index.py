@@ -116,6 +116,27 @@ def test_a_night_without_changes_loads_no_heavy_library(release):
     assert done.stdout == "3 0 []\n"
 
 
+DESCRIBED = """
+import sys
+from flows.steps.index import wanted_release
+from flows.workspace import open_workspace
+
+wanted_release(open_workspace(), "c" * 64)
+print(sorted({"numpy", "pandas", "pyarrow"} & set(sys.modules)))
+"""
+
+
+def test_what_a_night_needs_where_every_file_is_as_it_was_is_loaded_without_numpy(project):
+    done = subprocess.run(
+        [sys.executable, "-c", DESCRIBED],
+        check=True,
+        cwd=Path.cwd(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "[]\n"
+
+
 def unreachable_model(project):
     """Settings under which the embedding model can't be had, so that a need for it shows."""
     project.edit(
