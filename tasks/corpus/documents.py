@@ -1,59 +1,97 @@
 """Documents <-> a Parquet file of them, read and written a batch at a time."""
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tasks.corpus.columns import integers, offsets_of, strings
 from tasks.corpus.document import Document
 from tasks.corpus.structure import Block
 from tasks.digest import Digest
 
+T = TypeVar("T")
+
 _BATCH = 2_000
+BATCH_CHARACTERS = 8_000_000
+"""A batch ends with the document that fills it: how long documents are decides no memory."""
+
+
+def batched(rows: Iterable[T], characters: Callable[[T], int]) -> Iterator[list[T]]:
+    """Rows of documents in batches whose number and texts are bounded."""
+    batch: list[T] = []
+    held = 0
+    for row in rows:
+        batch.append(row)
+        held += characters(row)
+        if len(batch) == _BATCH or held >= BATCH_CHARACTERS:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
 
 
 def document_tables(documents: Iterable[tuple[Document, Digest]]) -> Iterator[Any]:
     """Make `pyarrow.Table`s of documents and their digests, a batch at a time."""
-    rows = iter(documents)
-    while batch := list(islice(rows, _BATCH)):
-        yield _table(batch)
+    for batch in batched(documents, lambda pair: len(pair[0].text)):
+        yield document_table(batch)
 
 
-def merged_tables(
-    path: Path, keep: Collection[Digest], new: Sequence[tuple[Document, Digest]]
-) -> Iterator[Any]:
+def merged_tables(path: Path, keep: Collection[Digest], new: Iterable[Any]) -> Iterator[Any]:
     """Make tables of some documents of a file and of new ones, all ordered by id.
 
-    What is kept is copied as Arrow has it: a document becomes an object only where it is new.
+    What is kept is copied as Arrow has it. A group of the file stays one table, unless more than
+    one table of new documents belongs into it.
 
     Args:
         path: documents ordered by id.
         keep: digests of those to keep.
-        new: ordered by id.
+        new: tables, ordered by id within and among each other.
     """
-    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet
 
     wanted = strings(keep)
-    start = 0
+    rest = iter(new)
+    pending = next(rest, None)
     with pyarrow.parquet.ParquetFile(path) as file:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
-            last = table["doc_id"][-1].as_py()
-            end = bisect_right(new, last, lo=start, key=lambda pair: pair[0].doc_id)
+            last = table["doc_id"][-1]
             kept = table.filter(pc.is_in(table["digest"], value_set=wanted))
-            if end > start:
-                kept = pa.concat_tables([kept, _table(new[start:end])])
-                # `sort_by` does the same, but loads Arrow's datasets, and those pandas.
-                kept = kept.take(pc.sort_indices(kept["doc_id"]))
-            start = end
+            while pending is not None and (end := _rows_to(last, pending)):
+                part, pending = pending.slice(0, end), pending.slice(end)
+                if not pending.num_rows:
+                    pending = next(rest, None)
+                if pending is not None and _rows_to(last, pending):
+                    cut = _rows_to(part["doc_id"][-1], kept)
+                    yield _ordered(kept.slice(0, cut), part)
+                    kept = kept.slice(cut)
+                else:
+                    kept = _ordered(kept, part)
             if kept.num_rows:
                 yield kept
-    yield from document_tables(new[start:])
+    if pending is not None:
+        yield pending
+        yield from rest
+
+
+def _ordered(*tables: Any) -> Any:
+    """Some tables as one, ordered by id."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    table = pa.concat_tables(tables)
+    # `sort_by` does the same, but loads Arrow's datasets, and those pandas.
+    return table.take(pc.sort_indices(table["doc_id"]))
+
+
+def _rows_to(last: Any, table: Any) -> int:
+    """How many rows of an ordered table have an id up to this one."""
+    import pyarrow.compute as pc
+
+    return pc.sum(pc.less_equal(table["doc_id"], last)).as_py() or 0
 
 
 def write_documents(path: Path, tables: Iterable[Any]) -> Counter[str]:
@@ -66,7 +104,7 @@ def write_documents(path: Path, tables: Iterable[Any]) -> Counter[str]:
     import pyarrow.parquet
 
     sources: Counter[str] = Counter()
-    with pyarrow.parquet.ParquetWriter(path, _schema(), compression="zstd") as writer:
+    with pyarrow.parquet.ParquetWriter(path, document_schema(), compression="zstd") as writer:
         # As one of Arrow's own: it would load pandas to make one of a Python string.
         (source,) = strings(["source"])
         for table in tables:
@@ -125,7 +163,8 @@ def _document(row: dict[str, Any]) -> Document:
     )
 
 
-def _schema() -> Any:
+def document_schema() -> Any:
+    """Columns of a file of documents."""
     import pyarrow as pa
 
     block = {"kind": pa.string(), "start": pa.int64(), "end": pa.int64(), "level": pa.int8()}
@@ -141,11 +180,12 @@ def _schema() -> Any:
     )
 
 
-def _table(batch: Sequence[tuple[Document, Digest]]) -> Any:
+def document_table(batch: Sequence[tuple[Document, Digest]]) -> Any:
+    """One `pyarrow.Table` of documents and their digests."""
     import pyarrow as pa
 
     documents = [document for document, _ in batch]
-    large, schema = pa.large_string(), _schema()
+    large, schema = pa.large_string(), document_schema()
     metadata = [sorted(document.metadata.items()) for document in documents]
     pairs = list(chain.from_iterable(metadata))
     blocks = [block for document in documents for block in document.blocks]

@@ -121,14 +121,12 @@ class StoredSnapshot:
         with self._explained():
             yield from read_metadata(self.directory / DOCUMENTS)
 
-    def merged(
-        self, keep: Collection[Digest], new: Sequence[tuple[Document, Digest]]
-    ) -> Iterator[Any]:
+    def merged(self, keep: Collection[Digest], new: Iterable[Any]) -> Iterator[Any]:
         """Tables for `store_documents`: some of these documents, and new ones.
 
         Args:
             keep: digests of those to keep.
-            new: ordered by id, each with its digest.
+            new: tables of documents ordered by id.
 
         Raises:
             CorruptArtifact: the file of documents is missing or damaged.

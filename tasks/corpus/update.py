@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from tasks.corpus.beir import list_beir, read_beir
 from tasks.corpus.checks import CHECKS_VERSION, checked
 from tasks.corpus.docstrings import list_packages, read_docstrings
 from tasks.corpus.document import Document, Problem
-from tasks.corpus.documents import document_tables
 from tasks.corpus.duplicates import Duplicates
 from tasks.corpus.folder import list_files, read_file
 from tasks.corpus.parse import PARSER_VERSION
@@ -30,9 +29,11 @@ from tasks.corpus.reading import (
     save_reading,
 )
 from tasks.corpus.snapshot import SNAPSHOT_VERSION, empty_source, snapshot_digest
+from tasks.corpus.spool import DocumentSpool
 from tasks.corpus.stored import StoredSnapshot, open_snapshot, store_documents
 from tasks.corpus.units import Unit
 from tasks.digest import Digest, digest
+from tasks.store import scratch_directory
 
 _PARSERS = ("markdown-it-py", "pypdf", "selectolax")
 _REPORT_EVERY = 100
@@ -73,7 +74,8 @@ def update_corpus(
     modification time, change time or inode differs from the last reading's, when it was written
     so shortly before that reading that a later change could have the same times, or when it
     couldn't be opened then. With other settings, parsers or another place of the project,
-    everything is read. Where nothing was changed, neither documents nor Arrow are loaded.
+    everything is read. Where nothing was changed, neither documents nor Arrow are loaded. What is
+    read waits on disk until all ids are known: no more than a batch of texts is in memory.
 
     Args:
         settings: the sources; relative paths are relative to `root`.
@@ -94,8 +96,13 @@ def update_corpus(
     before = _open(room, header)
     if header is not None and before is not None and is_current(header, listing, before):
         return CorpusUpdate(before, 0, len(listed))
-    with ParserProcess(settings.parser) as parser:
-        reader = _Reader(settings, root, progress, parser)
+    with (
+        ParserProcess(settings.parser) as parser,
+        scratch_directory(room, "reading") as scratch,
+    ):
+        reader = _Reader(
+            settings, root, progress, parser, DocumentSpool(scratch / "documents.arrow")
+        )
         old = load_units(directory, header) if header is not None else {}
         units = {
             (source.name, unit.name): reader.take(source, unit, old.get((source.name, unit.name)))
@@ -112,24 +119,24 @@ def update_corpus(
             # Its text was left out before, as a duplicate, or the last snapshot is gone.
             if (source.name, unit.name) in missing:
                 units[source.name, unit.name] = reader.read(source, unit)
-    if missing:
-        kept, problems = _resolve(settings, units)
-    ordered = [kept[doc_id][1] for doc_id in sorted(kept)]
-    name = snapshot_digest([[found.digest for found in ordered]])
-    snapshot = store_documents(room, name, _tables(ordered, reader.documents, before), problems)
+        if missing:
+            kept, problems = _resolve(settings, units)
+        ordered = [kept[doc_id][1].digest for doc_id in sorted(kept)]
+        name = snapshot_digest([ordered])
+        snapshot = store_documents(room, name, _tables(ordered, reader.documents, before), problems)
     save_reading(directory, listing=listing, snapshot=snapshot, units=units)
     return CorpusUpdate(snapshot, reader.opened, len(listed))
 
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads units and keeps the documents that were read."""
+    """Reads units and puts the documents aside."""
 
     settings: CorpusSettings
     root: Path
     progress: Callable[[int], None] | None
     parser: ParserProcess
-    documents: dict[Digest, Document] = field(default_factory=dict)
+    documents: DocumentSpool
     opened: int = 0
     seen: int = 0
 
@@ -154,7 +161,7 @@ class _Reader:
                 reading.is_settled &= item.reason != "unreadable"
             else:
                 found = Found.of(item)
-                self.documents[found.digest] = item
+                self.documents.add(item, found.digest)
                 reading.items.append(found)
         return reading
 
@@ -232,10 +239,10 @@ def _resolve(
 
 
 def _tables(
-    ordered: list[Found], fresh: dict[Digest, Document], before: StoredSnapshot | None
+    ordered: list[Digest], fresh: DocumentSpool, before: StoredSnapshot | None
 ) -> Iterator[Any]:
     """Documents ordered by id: those that were read now, and the others from the last snapshot."""
-    new = [(fresh[found.digest], found.digest) for found in ordered if found.digest in fresh]
+    new = fresh.tables([found for found in ordered if found in fresh])
     if before is None:
-        return document_tables(new)
-    return before.merged({item.digest for item in ordered if item.digest not in fresh}, new)
+        return new
+    return before.merged({found for found in ordered if found not in fresh}, new)

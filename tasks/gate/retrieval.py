@@ -28,6 +28,10 @@ MEASURES = ("R@{k}", "nDCG@{k}", "span_recall")
 """What an index is tested on; k is the challenger's top_k."""
 
 
+RETRIEVAL_TESTS_VERSION = 1
+"""Bumped when the same indexes, suite and rules would be tested otherwise."""
+
+
 class RetrievalTest(Settings):
     """One measure on one set of questions, new index against old."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tasks.config import BeirSource, CorpusSettings, FolderSource, PythonSource
+from tasks.corpus import documents
 from tasks.corpus.digests import CorpusDiff, DocumentDigests, compare_digests
 from tasks.corpus.document import Document, Problem
 from tasks.corpus.documents import document_tables
@@ -51,8 +52,8 @@ def ids(snapshot: StoredSnapshot) -> list[str]:
 
 
 def store(snapshot: MemorySnapshot, room: Path) -> StoredSnapshot:
-    documents = [(item, item.digest) for item in snapshot.documents]
-    return store_documents(room, snapshot.digest, document_tables(documents), snapshot.problems)
+    rows = [(item, item.digest) for item in snapshot.documents]
+    return store_documents(room, snapshot.digest, document_tables(rows), snapshot.problems)
 
 
 def test_a_corpus_holds_the_documents_of_all_sources(tmp_path: Path):
@@ -183,7 +184,10 @@ def test_digests_that_the_snapshot_is_not_named_by_are_noticed(tmp_path: Path):
         _ = stored.digests
 
 
-def test_a_snapshot_takes_what_it_keeps_from_the_last_one_in_the_order_of_ids(tmp_path: Path):
+@pytest.mark.parametrize("characters", [documents.BATCH_CHARACTERS, 8, 1])
+def test_a_snapshot_takes_what_it_keeps_from_the_last_one_in_the_order_of_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, characters: int
+):
     # Several row groups, and new documents before, inside and after them.
     old = MemorySnapshot(document(f"d{n:05}", f"Text {n}.") for n in range(5_000))
     changed = {f"d{n:05}": document(f"d{n:05}", "New.") for n in (0, 1_999, 2_000, 4_999)}
@@ -192,15 +196,17 @@ def test_a_snapshot_takes_what_it_keeps_from_the_last_one_in_the_order_of_ids(tm
     kept = [item for item in old.documents if item.doc_id not in gone | changed.keys()]
     wanted = MemorySnapshot([*kept, *changed.values(), *added])
     before = store(old, tmp_path)
+    # New documents in one table, in some, and each in one of its own.
+    monkeypatch.setattr(documents, "BATCH_CHARACTERS", characters)
     keep = {item.digest for item in kept}
     new = [(item, item.digest) for item in wanted.documents if item.digest not in keep]
-    after = store_documents(tmp_path, wanted.digest, before.merged(keep, new), ())
+    after = store_documents(tmp_path, wanted.digest, before.merged(keep, document_tables(new)), ())
     assert tuple(after.read()) == wanted.documents
     assert after.digests.to_dict() == wanted.digests.to_dict()
     assert after.manifest.documents_by_source == {"docs": len(wanted.documents)}
     (before.directory / "documents.parquet").write_bytes(b"other bytes")
     with pytest.raises(CorruptArtifact):
-        store_documents(tmp_path, "0" * 64, before.merged(keep, new), ())
+        store_documents(tmp_path, "0" * 64, before.merged(keep, document_tables(new)), ())
 
 
 def test_a_changed_manifest_is_noticed(tmp_path: Path):

@@ -62,11 +62,14 @@ def test_gold_spans_move_with_their_quotes_and_the_suite_stays_the_same(project,
     assert [moved.case_id for moved in check(workspace, release).moved] == ["apples"]
 
 
-def test_a_quote_that_is_gone_stays_in_the_suite_and_is_named(project, workspace):
+def test_a_quote_that_is_gone_stays_in_the_suite_marked_and_is_named(project, workspace):
     project.note("apples", "Eat them now.\n")
+    (project.root / "data" / "notes" / "bread.md").unlink()
     release = publish(workspace)
-    assert len(suite_for(workspace, release).cases) == 3
-    assert [lost.case_id for lost in check(workspace, release).lost] == ["apples"]
+    # Another note has the words of the one that is gone.
+    marks = [case.gold[0].lost for case in suite_for(workspace, release).cases]
+    assert marks == ["quote", "document", None]
+    assert [lost.case_id for lost in check(workspace, release).lost] == ["apples", "bread"]
 
 
 def test_the_suite_of_another_corpus_is_refused(project, workspace):

@@ -7,7 +7,7 @@ import pytest
 
 from flows.steps.retrieval_tests import index_tests, refusal
 from flows.workspace import open_workspace
-from tasks.errors import SuiteError
+from tasks.errors import CorruptArtifact, SuiteError
 from tasks.index.cache import EMBEDDINGS
 from tests.embedders import HashingEmbedder
 from tests.unit.flows.conftest import build_wanted, case_line, silent
@@ -66,6 +66,41 @@ def test_a_question_is_embedded_once_for_both_indexes(many, served):
     index_tests(open_workspace(), live, wanted, silent)
     asked = [text for request in served.requests for text in request["input"]]
     assert len(asked) == len(set(asked)) > 70
+
+
+def test_what_was_tested_before_is_found_and_said_again_until_something_changes(many, served):
+    live = build()
+    many.note("new", "This note is quite new here.\n")
+    (many.root / "data" / "notes" / f"{WORDS[3]}.md").unlink()
+    wanted = build()
+    first = index_tests(open_workspace(), live, wanted, silent)
+    asked = len(served.requests)
+    assert index_tests(open_workspace(), live, wanted, silent) == first
+    assert first.suite_problems
+    assert len(served.requests) == asked
+    # What the indexes, the questions, the search or the rules decide is tested anew.
+    many.edit("corpus", retrieval_tests={"margin": 0.2})
+    assert index_tests(open_workspace(), live, wanted, silent).margin == 0.2
+    many.edit("corpus", retrieval_tests={"margin": 0.05, "probes": 0})
+    assert len(index_tests(open_workspace(), live, wanted, silent).tests) == 3
+    many.edit("corpus", retrieval_tests={"probes": 200})
+    other = build(top_k=2)
+    assert index_tests(open_workspace(), live, other, silent).tests[0].comparison.measure == "R@2"
+    many.suite(*map(case_line, WORDS[:65]))
+    assert index_tests(open_workspace(), live, wanted, silent).tests[0].comparison.n == 64
+    assert len(list((many.home / "reports" / wanted.index_digest).glob("tests-*.json"))) == 5
+
+
+def test_stored_tests_that_were_damaged_are_an_error_that_says_what_to_do(many):
+    live = build()
+    many.note("new", "This note is quite new here.\n")
+    wanted = build()
+    index_tests(open_workspace(), live, wanted, silent)
+    (path,) = (many.home / "reports" / wanted.index_digest).glob("tests-*.json")
+    path.write_text("{}")
+    with pytest.raises(CorruptArtifact) as caught:
+        index_tests(open_workspace(), live, wanted, silent)
+    assert str(path) in caught.value.next_step
 
 
 def test_an_index_that_was_made_worse_is_refused_with_its_figures_and_what_to_do(many):
