@@ -135,3 +135,22 @@ def test_a_larger_folder_is_left_to_the_best_right_peer_of_each_package_that_end
         "LlamaIndex, upserts_and_delete",
     ]
     assert not reindex_edits.best_of_each(PEERS, found, growth=100)
+
+
+def test_the_largest_folder_decides_whether_edits_are_fast_enough(results: Path):
+    def found(own: float, peer: float | None) -> reindex_edits.Found:
+        measured = {"embedded": 2, "truly_new": 2, "right": True, "edits": 1}
+        rates = {"embedded_an_edit": 2.0, "new_an_edit": 2.0}
+        other = {"seconds": peer, "right": peer and True}
+        return {
+            "ratchet": measured | rates | {"seconds": own},
+            "LangChain index(), full": measured | rates | other,
+            "LlamaIndex, cache alone": measured | rates | {"seconds": 0.1, "right": None},
+        }
+
+    assert reindex_edits.report({10: found(1.0, 2.0), 100: found(1.0, 10.0)})
+    stored = json.loads((results / "P2.json").read_text())
+    assert stored["ratios"]["best right peer / own, 10 documents"] == 2.0
+    assert stored["ratios"]["best right peer / own, 100 documents"] == 10.0
+    assert not reindex_edits.report({10: found(1.0, 20.0), 100: found(1.0, 9.0)})
+    assert not reindex_edits.report({10: found(1.0, 20.0), 100: found(1.0, None)})
