@@ -66,10 +66,10 @@ def merged_tables(path: Path, keep: Collection[Digest], new: Iterable[Any]) -> I
                     pending = next(rest, None)
                 if pending is not None and _rows_to(last, pending):
                     cut = _rows_to(part["doc_id"][-1], kept)
-                    yield _ordered(kept.slice(0, cut), part)
+                    yield ordered([kept.slice(0, cut), part])
                     kept = kept.slice(cut)
                 else:
-                    kept = _ordered(kept, part)
+                    kept = ordered([kept, part])
             if kept.num_rows:
                 yield kept
     if pending is not None:
@@ -77,8 +77,8 @@ def merged_tables(path: Path, keep: Collection[Digest], new: Iterable[Any]) -> I
         yield from rest
 
 
-def _ordered(*tables: Any) -> Any:
-    """Some tables as one, ordered by id."""
+def ordered(tables: Sequence[Any]) -> Any:
+    """Several `pyarrow.Table`s of documents as one, ordered by id."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -5,8 +5,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.corpus.columns import integers
 from tasks.corpus.document import Document
-from tasks.corpus.documents import BATCH_CHARACTERS, batched, document_schema, document_table
+from tasks.corpus.documents import (
+    BATCH_CHARACTERS,
+    batched,
+    document_schema,
+    document_table,
+    ordered,
+)
 from tasks.digest import Digest
 
 _MOST_ROWS = 20_000
@@ -67,10 +74,10 @@ class DocumentSpool:
             # Mapped anew for each table: what the last one looked at leaves memory with it.
             with pa.memory_map(str(self._path)) as file, pa.ipc.open_file(file) as spooled:
                 parts = [
-                    pa.Table.from_batches([spooled.get_batch(number)]).take(found)
+                    pa.Table.from_batches([spooled.get_batch(number)]).take(integers(found))
                     for number, found in rows.items()
                 ]
-            yield pa.concat_tables(parts).sort_by("doc_id")
+            yield ordered(parts)
 
     def _write(self) -> None:
         import pyarrow as pa
