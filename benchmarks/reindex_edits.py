@@ -74,7 +74,7 @@ def measure(data: Path, documents: int, peers: Iterable[Contender]) -> Found:
                 before[contender.name] = contender.wanted(home)
         edits = insert_sentences(home / "docs")
         time.sleep(SETTLE_S)
-        found = {
+        found: Found = {
             contender.name: {"first_s": first_s.get(contender.name)}
             | (
                 _measure(contender, home, before[contender.name], edits)
