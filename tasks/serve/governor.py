@@ -75,23 +75,37 @@ class Governor:
             # count of before the last calls came. Growing on it would send all of them at once.
             self.look_in_s = min(2 * self.look_in_s, LOOK_S)
             return
-        before, self.look_in_s = self.limit, LOOK_S
         if not wanted:
             # What the server lacks now is not what it could take.
+            self.look_in_s = LOOK_S
             return
         # Between two steps of a batch fewer run for a moment.
+        rising = running > self._peak
         self._peak = max(running, self._peak * FORGET)
         backlog = max(2.0, self._peak / BACKLOG)
-        self._over = self._over + 1 if waiting > backlog else 0
-        if self._over >= CERTAIN:
-            self._full = True
-            self._set(self._peak + backlog)
-        elif not self._over:
-            faster = GROWTH if waiting else DOUBLE
-            self._set(self.limit + backlog if self._full else self.limit * faster + 1)
-            if self.limit > before and not self._full:
-                # A server that runs a step in milliseconds starves before a slow look comes.
-                self.look_in_s = LOOK_SOON_S
+        if waiting > backlog:
+            self._too_many(backlog, rising=rising)
+            return
+        self._over, before = 0, self.limit
+        faster = GROWTH if waiting else DOUBLE
+        self._set(self.limit + backlog if self._full else self.limit * faster + 1)
+        # A server that runs a step in milliseconds starves before a slow look comes.
+        growing = self.limit > before and not self._full
+        self.look_in_s = LOOK_SOON_S if growing else LOOK_S
+
+    def _too_many(self, backlog: float, *, rising: bool) -> None:
+        """More wait than keep the server busy: it has its fill, or it is still placing them."""
+        if rising and not self._full:
+            # Long prompts are placed a few a step: those that wait are the batch's next ones.
+            self._over = 0
+        elif self.look_in_s < LOOK_S:
+            # Two looks within one step see the same count.
+            self.look_in_s = min(2 * self.look_in_s, LOOK_S)
+        else:
+            self._over += 1
+            if self._over >= CERTAIN:
+                self._full = True
+                self._set(self._peak + backlog)
 
     def finished(self, work: float, *, now: float, wanted: bool) -> None:
         """A call was answered.

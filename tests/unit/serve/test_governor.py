@@ -84,6 +84,14 @@ def test_the_server_is_asked_again_soon_while_the_limit_grows_and_seldom_when_it
     assert (governor.limit, governor.look_in_s) == (40, LOOK_S)
 
 
+def test_a_server_that_still_places_what_waits_keeps_its_limit_and_then_gets_more():
+    governor = Governor(limit=64, cap=512)
+    for running in (4, 4, 4, 12, 20, 20, 33, 47, 60):
+        governor.told(running, 64 - running, sent=64, wanted=True)
+        assert governor.look_in_s < LOOK_S
+    assert governor.limit == 97
+
+
 def test_a_server_that_is_slow_to_count_is_asked_ever_more_seldom():
     governor = Governor(limit=16, cap=64)
     pauses = []
