@@ -128,6 +128,7 @@ def decide_stored(
         index=changed,
         attribution=attribution,
         latency=latency,
+        spent=workspace.budgets.spent,
     )
     if latency is not None:
         write_json(directory / LATENCY_FILE, latency.model_dump(mode="json"))
@@ -135,7 +136,13 @@ def decide_stored(
     write_atomic(
         ref.markdown,
         decision_markdown(
-            decision, old, new, page=str(ref.page), attribution=attribution, latency=latency
+            decision,
+            old,
+            new,
+            page=str(ref.page),
+            attribution=attribution,
+            latency=latency,
+            spent=workspace.budgets.spent,
         ),
     )
     return ref, decision
