@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from flows.addresses import served_elsewhere
 from flows.endpoints import open_door
 from flows.steps.evaluate import evaluate_release
 from flows.steps.index import ensure_index, snapshot_corpus, wanted_release
@@ -35,6 +36,7 @@ from tasks.serve.latency import LatencyReport
 from tasks.serve.meter import PurposeTotals
 from tasks.serve.together import together
 from tasks.serve.version import model_version
+from tasks.serve.vllm import VllmServer
 from tasks.store import write_json
 
 PURPOSE = "bench"
@@ -137,7 +139,7 @@ def bench_profiles(
 ) -> Bench:
     """Measure each profile after the other.
 
-    A model's server is started, or replaced, as for an evaluation; the last one goes on running.
+    The vLLM that Ratchet starts is started anew for each profile; the last one goes on running.
     A profile that can't be served doesn't keep the next ones from being measured.
 
     Args:
@@ -197,6 +199,9 @@ def _measure(
     workspace: Workspace, release: Release, settings: LatencySettings, progress: Progress
 ) -> ProfileResult:
     prompts = suite_prompts(workspace, release, None, progress)
+    if not served_elsewhere(workspace.project, release.model.name):
+        # One that runs already may hold these prompts in its prefix cache, from an evaluation.
+        VllmServer(workspace.project.services.vllm, workspace.home).stop()
     totals, wall_s, currency = asyncio.run(_throughput(workspace, release, prompts, progress))
     latency = probe_releases(workspace, {release.model.name: release}, settings, progress)
     evaluation = evaluate_release(workspace, release, progress)

@@ -138,6 +138,7 @@ def decide_stored(
         index=changed,
         attribution=evidence.attribution,
         latency=evidence.latency,
+        spent=workspace.budgets.spent,
     )
     if evidence.latency is not None:
         write_json(directory / LATENCY_FILE, evidence.latency.model_dump(mode="json"))
@@ -151,6 +152,7 @@ def decide_stored(
             page=str(ref.page),
             attribution=evidence.attribution,
             latency=evidence.latency,
+            spent=workspace.budgets.spent,
         ),
     )
     return ref, decision

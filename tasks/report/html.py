@@ -4,7 +4,7 @@ Answers, documents and errors are other people's text: the template escapes ever
 page forbids scripts and every outside resource by its own content security policy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,6 +79,7 @@ def decision_page(
     index: IndexChange | None = None,
     corpus_diff: CorpusChange | None = None,
     latency: "LatencyReport | None" = None,
+    spent: Mapping[str, float] | None = None,
 ) -> str:
     """Render a decision.
 
@@ -92,6 +93,7 @@ def decision_page(
         index: documents that were added, changed and removed, and what embedding them took.
         corpus_diff: the documents alone, where there is no index to speak of.
         latency: what a probe of both sides found.
+        spent: by currency, what all calls of the run cost that made it.
 
     Returns:
         HTML that needs no other file and loads nothing.
@@ -105,6 +107,7 @@ def decision_page(
         "logs": shown.logs,
         **_effort(shown.logs),
         "probe": latency,
+        "spent": spent or {},
         "probe_rows": latency_rows(latency) if latency else (),
         "failures": failures(shown),
         "retrieval": retrieval,

@@ -5,7 +5,7 @@ must neither render nor load anything that it holds.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tasks.digest import SHORT
@@ -61,6 +61,7 @@ def decision_markdown(
     attribution: Sequence[PartEffect] = (),
     page: str | None = None,
     latency: "LatencyReport | None" = None,
+    spent: Mapping[str, float] | None = None,
 ) -> str:
     """Summarise a decision.
 
@@ -71,6 +72,7 @@ def decision_markdown(
         attribution: what each of several changes does by itself.
         page: where the full HTML page is, for people to open.
         latency: what a probe of both sides found.
+        spent: by currency, what all calls of the run cost that made it.
     """
     shown = evidence(champion, challenger)
     currency = shown.logs.new.manifest.currency if shown.logs else ""
@@ -84,7 +86,7 @@ def decision_markdown(
         _changes(attribution),
         _slices(decision),
         _cases(decision, shown),
-        _effort(shown.logs),
+        _effort(shown.logs, spent or {}),
         _latency(latency),
     ]
     if page:
@@ -290,7 +292,7 @@ def _said(side: Side, view: CaseView) -> str:
     return numbers.score(sorting.kind, sorting.measure, side.value)
 
 
-def _effort(logs: Logs | None) -> str:
+def _effort(logs: Logs | None, spent: Mapping[str, float]) -> str:
     if logs is None:
         return ""
     both = [row for log in (logs.old, logs.new) if log for row in log.manifest.costs.values()]
@@ -305,13 +307,15 @@ def _effort(logs: Logs | None) -> str:
         if log is not None:
             time = effort.latency(log)
             rows = list(log.manifest.costs.values())
-            spent, seconds = effort.total(rows), effort.machine_s(rows)
+            paid, seconds = effort.total(rows), effort.machine_s(rows)
             lines.append(
-                f"| {name} | {numbers.money(spent, currency)}"
+                f"| {name} | {numbers.money(paid, currency)}"
                 f" | {'–' if seconds is None else numbers.duration(seconds)}"
                 f" | {numbers.duration(time.p50) if time else numbers.UNKNOWN}"
                 f" | {numbers.count(len(log.failures))} |"
             )
     taken = numbers.money(effort.total(both), currency)
     lines += ["", f"Both evaluations together: {taken}; what was cached was paid for before."]
+    for unit, amount in sorted(spent.items()):
+        lines.append(f"All calls of this run: {numbers.money(amount, unit)}.")
     return "\n".join(lines)

@@ -104,6 +104,11 @@ class Budgets:
     def __init__(self) -> None:
         self._found: dict[str, Budget] = {}
 
+    @property
+    def spent(self) -> dict[str, float]:
+        """What the run has spent so far, by currency; none where nothing was."""
+        return {name: each.spent for name, each in self._found.items() if each.spent}
+
     def of(self, path: Path, *, run: float | None, month: float | None, currency: str) -> Budget:
         """The budget of a currency; see `Budget`. What was found first stays."""
         made = Budget(path, run=run, month=month, currency=currency)

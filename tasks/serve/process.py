@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ Progress = Callable[[str], None]
 _SAME_START_S = 1.0
 _POLL_S = 0.3
 _HEARTBEAT_S = 10.0
+_ERROR = re.compile(r"(?!.*WARNING).*\b[A-Z]\w*(?:Error|Exception): \S")
 
 # A process between this one and the server: the server is then nobody's child, so that it
 # neither dies with a terminal nor stays behind as a zombie of a long-lived flow.
@@ -180,12 +182,16 @@ class Daemon:
             return False
 
     def log_tail(self, lines: int = 12) -> str:
-        """The last lines of the log, cut to a readable width."""
+        """The first line that names an error and the last lines, cut to a readable width."""
         try:
             text = self.log.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return "  (no log)"
-        tail = [line for line in text.splitlines() if line.strip()][-lines:]
+        whole = [line for line in text.splitlines() if line.strip()]
+        tail = whole[-lines:]
+        # What a server of several processes says last is mostly that another one has failed.
+        if cause := next(filter(_ERROR.match, whole[:-lines]), None):
+            tail = [cause, "...", *tail]
         return "\n".join(f"  {line[:240]}" for line in tail) or "  (the log is empty)"
 
     def _noted(self) -> Running | None:

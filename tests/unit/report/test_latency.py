@@ -59,3 +59,11 @@ def test_the_report_sums_what_both_sides_cost(promoted):
     assert total > 0
     assert f"Both evaluations together: {total:.3g}" in promoted.markdown()
     assert "This decision" in promoted.page()
+
+
+def test_the_report_says_what_the_whole_run_spent(promoted):
+    sides = (promoted.decision, promoted.old, promoted.new)
+    assert "All calls of this run: 1.25 USD." in decision_markdown(*sides, spent={"USD": 1.25})
+    assert "1.25 USD" in decision_page(*sides, spent={"USD": 1.25})
+    # Who decides on stored evaluations asks nothing.
+    assert "This run" not in decision_page(*sides)

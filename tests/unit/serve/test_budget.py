@@ -73,3 +73,4 @@ def test_all_doors_of_a_run_pay_from_one_budget_a_currency(tmp_path):
     with pytest.raises(BudgetSpent, match="of this run"):
         answers.check("answer")
     run.of(path, run=1.0, month=None, currency="EUR").check("judge")
+    assert run.spent == {"USD": 1.0}

@@ -149,6 +149,15 @@ def test_a_server_that_dies_at_start_is_reported_with_its_last_words(daemon: Dae
     assert str(daemon.log) in caught.value.next_step
 
 
+def test_what_went_wrong_first_is_told_though_much_was_said_since(daemon: Daemon) -> None:
+    words = ["WARNING 'OSError: many files'", "worker: ValueError: no such flag", *"abcdefghijklm"]
+    start(daemon, "-c", f"print({chr(10).join(words)!r}); raise SystemExit(3)")
+    with pytest.raises(SetupError) as caught:
+        daemon.wait(lambda: False, timeout_s=30)
+    told = [line.strip() for line in str(caught.value).splitlines()]
+    assert told[1:4] == ["worker: ValueError: no such flag", "...", "b"]
+
+
 def test_a_server_that_never_answers_is_stopped_and_its_stage_told(daemon: Daemon) -> None:
     said: list[str] = []
     code = "import time; print('Loading weights', flush=True); time.sleep(60)"
