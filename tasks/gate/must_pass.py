@@ -14,8 +14,8 @@ def lost_cases(champion: Scores, challenger: Scores, policy: GatePolicy) -> tupl
     """Must-pass cases that the champion passes and the challenger doesn't."""
     if policy.must_pass is None:
         return ()
-    old = champion.by_measure.get(policy.must_pass.measure, {})
-    new = challenger.by_measure.get(policy.must_pass.measure, {})
+    old = champion.values_of(policy.must_pass.measure)
+    new = challenger.values_of(policy.must_pass.measure)
     # A champion score that is missing counts as its best value here too.
     return tuple(
         case
@@ -37,8 +37,8 @@ def check_must_pass(
     rule = policy.must_pass
     if rule is None:
         return Check(name="must_pass", status="not_checked", text="The policy names no measure.")
-    old = champion.by_measure.get(rule.measure, {}) if champion else {}
-    new = challenger.by_measure.get(rule.measure, {})
+    old = champion.values_of(rule.measure) if champion else {}
+    new = challenger.values_of(rule.measure)
     marked = _marked(challenger, old, new)
     if not marked:
         return Check(name="must_pass", status="note", text="The suite marks no must-pass case.")
