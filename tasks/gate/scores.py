@@ -1,16 +1,16 @@
 """EvalLog -> Scores: what one release got, case by case, ready to compare."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.digest import Digest, digest
+from tasks.digest import Digest, canonical_json, text_digest
 from tasks.errors import ScoresError
 from tasks.gate.inference import Ints
 from tasks.gate.policy import GatePolicy, Kind, MeasurePolicy
@@ -93,16 +93,25 @@ class Scores:
     @cached_property
     def digest(self) -> Digest:
         """Identity of everything that a decision can depend on."""
-        return digest(
-            "gate-scores",
-            1,
-            {
-                "cases": sorted([c.case_id, c.cluster, c.tags, c.must_pass] for c in self.cases),
-                "rows": sorted(map(attrgetter("measure", "case_id", "repeat", "value"), self.rows)),
-                "release": [self.release, self.release_digest, self.log_digest],
-                "suite": [self.suite_digest, self.judge_digest],
-            },
+        cases = sorted([c.case_id, c.cluster, c.tags, c.must_pass] for c in self.cases)
+        release = [self.release, self.release_digest, self.log_digest]
+        suite = [self.suite_digest, self.judge_digest]
+        # The text that `digest` would make of ["gate-scores", 1, {...}]. It would need a list a
+        # row, and so many at once send Python's garbage collector through the whole process.
+        return text_digest(
+            f'["gate-scores",1,{{"cases":{_json(cases)},"release":{_json(release)},'
+            f'"rows":[{",".join(self._row_texts())}],"suite":{_json(suite)}}}]'
         )
+
+    def _row_texts(self) -> Iterator[str]:
+        """Measure, case, repeat and value of each row as JSON, in this order."""
+        names = {case: _json(case) for case in {row.case_id for row in self.rows}}
+        for measure in sorted(self.rows_of):
+            head = _json(measure)
+            rows = sorted(self.rows_of[measure], key=attrgetter("case_id"))
+            values = _json([row.value for row in rows])[1:-1].split(",")
+            for row, value in zip(rows, values, strict=True):
+                yield f"[{head},{names[row.case_id]},{row.repeat},{value}]"
 
 
 def from_log(log: "EvalLog") -> Scores:
@@ -183,6 +192,10 @@ def check_values(scores: Scores, policy: GatePolicy) -> None:
                 f"evaluation measured it as {declared[0]} with {direction!r} as better.",
                 next_step=f"Correct measures.{name} in configs/gate.yaml.",
             )
+
+
+def _json(content: Any) -> str:
+    return canonical_json(content).decode()
 
 
 def _doubtful(

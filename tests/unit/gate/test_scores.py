@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from tasks.config import EvaluateSettings, load_settings
+from tasks.digest import digest
 from tasks.errors import ScoresError
 from tasks.evaluate.measures import measure
 from tasks.gate.decide import decide
@@ -27,6 +28,36 @@ def test_a_log_gives_every_score_and_every_failure() -> None:
     assert scores.suite_digest == log.manifest.suite_digest
     assert scores.cases[0].must_pass
     assert scores.digest == from_log(log).digest
+
+
+def test_the_digest_is_that_of_the_sorted_rows() -> None:
+    cases = (ScoredCase('b "1"', "ü", ("t",), True), ScoredCase("a", "a"))
+    rows = (
+        ScoreRow('b "1"', "f1", 0.1, repeat=1),
+        ScoreRow('b "1"', "f1", 1e-7),
+        ScoreRow("a", "f1", None, "CallFailed: gone"),
+        ScoreRow("a", "correct", 1.0),
+    )
+    scores = Scores(cases=cases, rows=rows, release="é", suite_digest="s")
+    assert scores.digest == digest(
+        "gate-scores",
+        1,
+        {
+            "cases": sorted([c.case_id, c.cluster, c.tags, c.must_pass] for c in cases),
+            "rows": sorted([r.measure, r.case_id, r.repeat, r.value] for r in rows),
+            "release": ["é", None, None],
+            "suite": ["s", None],
+        },
+    )
+    again = Scores(cases=cases[::-1], rows=rows[::-1], release="é", suite_digest="s")
+    assert again.digest == scores.digest
+
+
+def test_a_failed_repeat_of_a_scored_case_has_an_identity() -> None:
+    # A failure doesn't say which repeat it was.
+    rows = (ScoreRow("a", "f1", 0.5), ScoreRow("a", "f1", None, "CallFailed: gone"))
+    scores = Scores(cases=(ScoredCase("a", "a"),), rows=rows)
+    assert scores.digest != Scores(cases=scores.cases, rows=rows[:1]).digest
 
 
 def test_a_policy_that_misreads_a_measure_is_refused(policy: GatePolicy) -> None:
