@@ -45,7 +45,7 @@ def mcnemars(differences: Floats) -> Floats:
 
 
 def sign_flips(sums: Floats, *, resamples: int, seed: int) -> Floats:
-    """`sign_flip` of each row of cluster sums, shape (nights, C)."""
+    """`SignFlips.p_above` of each row of cluster sums, shape (nights, C)."""
     count = sums.shape[1]
     if bool(np.all(sums == np.round(sums))):
         return _counted(sums)

@@ -22,7 +22,7 @@ from tasks.index.cache import EMBEDDINGS
 from tasks.index.manifest import SEGMENTS
 from tasks.index.postings import LEXICAL
 from tasks.index.sharing import SHARED, unused_parts
-from tasks.store import Home
+from tasks.store import Home, read_json
 
 Room = Literal[
     "index",
@@ -34,8 +34,20 @@ Room = Literal[
     "decisions",
     "repeats",
     "reports",
+    "preferences",
+    "serving",
 ]
-ROOMS: tuple[Room, ...] = ("index", "corpus", "evals", "decisions", "repeats", "reports")
+_FILE_ROOMS: tuple[Room, ...] = ("preferences", "serving")
+"""Rooms of single files: what a judge prefers of two evaluations, and measured ways of serving."""
+ROOMS: tuple[Room, ...] = (
+    "index",
+    "corpus",
+    "evals",
+    "decisions",
+    "repeats",
+    "reports",
+    *_FILE_ROOMS,
+)
 """Rooms of which a release, a decision or an evaluation names what it needs. Segments, their words
 and embeddings lie inside the index room, and index versions share them."""
 
@@ -51,7 +63,7 @@ _REMOVED = ".removed-"
 
 @dataclass(frozen=True, slots=True)
 class StoredThing:
-    """One directory of a room."""
+    """One directory of a room, or one file of a room of files."""
 
     room: Room
     name: str
@@ -125,7 +137,10 @@ class Retention(Catalog):
                 if (path := _set_aside(thing)) is not None:
                     gone.append((thing, path))
         for _, path in gone:
-            shutil.rmtree(path, ignore_errors=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         return RetentionPlan(kept, tuple(thing for thing, _ in gone))
 
     def _needed(
@@ -163,6 +178,13 @@ class Retention(Catalog):
             frozen = load_frozen(self._home, suite)
             if frozen is not None:
                 needed["evals"] |= {row.log_digest for row in frozen.answers}
+        # A decision has the preferences that it rests on among its scores; their file only saves
+        # asking the judge twice, so nothing needs it.
+        needed["serving"] = {
+            path.name
+            for path in _entries(self._home.path("serving"), files=True)
+            if _evaluations_of(path) & needed["evals"]
+        }
         return needed, {digest: tuple(words) for digest, words in reasons.items()}
 
     def _reasons(
@@ -202,7 +224,7 @@ class Retention(Catalog):
     def _unneeded_in(
         self, room: Room, needed: Mapping[Room, set[str]], kept: set[Digest], min_age_s: float
     ) -> Iterator[StoredThing]:
-        for path in _directories(self._home.path(room)):
+        for path in _entries(self._home.path(room), files=room in _FILE_ROOMS):
             if room == "index" and path.name in SHARED:
                 continue
             if path.name.startswith("."):
@@ -216,7 +238,7 @@ class Retention(Catalog):
         for path in self._unshared_parts(leaving, min_age_s):
             yield StoredThing(_SHARED_ROOMS[path.parent.name], path.name, path, _size(path))
         for name, room in _SHARED_ROOMS.items():
-            for path in _directories(self._home.path("index", name)):
+            for path in _entries(self._home.path("index", name)):
                 if path.name.startswith(".") and _is_dead(path, min_age_s):
                     yield StoredThing(room, path.name, path, _size(path), partial=True)
 
@@ -278,10 +300,15 @@ def newest_evaluation(
     return found[-1] if found else None
 
 
-def _directories(room: Path) -> list[Path]:
+def _entries(room: Path, *, files: bool = False) -> list[Path]:
+    """The directories of a room, or its files."""
     if not room.is_dir():
         return []
-    return sorted(path for path in room.iterdir() if path.is_dir() and not path.is_symlink())
+    return sorted(
+        path
+        for path in room.iterdir()
+        if (path.is_file() if files else path.is_dir()) and not path.is_symlink()
+    )
 
 
 def _in_use(
@@ -291,7 +318,7 @@ def _in_use(
     kept: set[Digest],
     min_age_s: float,
 ) -> bool:
-    """Whether a whole directory must stay; False too when it is gone already."""
+    """Whether a whole directory or file must stay; False too when it is gone already."""
     if path.name in needed[room]:
         return True
     try:
@@ -302,12 +329,12 @@ def _in_use(
 
 
 def _is_dead(path: Path, min_age_s: float) -> bool:
-    """Whether a half-written or half-removed directory belongs to no process any more."""
+    """Whether what is half-written or half-removed belongs to no process any more."""
     return _REMOVED in path.name or time.time() - _newest(path) > max(min_age_s, DAY_S)
 
 
 def _set_aside(thing: StoredThing) -> Path | None:
-    """Give a directory a name that no reader takes for a finished one."""
+    """Give a directory or file a name that no reader takes for a finished one."""
     if thing.partial:
         return thing.path
     # A name of its own: an interrupted removal of the same digest may still be there.
@@ -330,6 +357,14 @@ def _release_of(directory: Path) -> Digest | None:
         return load_manifest(directory).release_digest
     except (OSError, ValueError):
         return None
+
+
+def _evaluations_of(path: Path) -> set[Digest]:
+    """Evaluations that a comparison of ways of serving names; none when it can't be read."""
+    try:
+        return {str(profile["evaluation"]) for profile in read_json(path)["profiles"]}
+    except (OSError, KeyError, TypeError):
+        return set()
 
 
 def _size(directory: Path) -> int:

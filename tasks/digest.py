@@ -21,7 +21,12 @@ def canonical_json(content: Any) -> bytes:
         TypeError: a value has no JSON form.
     """
     return json.dumps(
-        content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        content,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+        check_circular=False,
     ).encode()
 
 

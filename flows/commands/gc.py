@@ -54,5 +54,5 @@ def gc(
         screen.print(shown)
         if len(plan.unneeded) > _SHOWN:
             screen.print(f"and {len(plan.unneeded) - _SHOWN:,} more")
-        freed = f"{len(plan.unneeded):,} directories, {decimal(plan.size)}"
+        freed = f"{len(plan.unneeded):,} entries, {decimal(plan.size)}"
         screen.print(f"Removed: {freed}." if yes else f"{freed}. Add --yes to remove them.")

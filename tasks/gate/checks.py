@@ -63,8 +63,8 @@ def check_measures(
             next_step="Add the measures to configs/evaluate.yaml, or drop them from the policy.",
             measures=absent,
         )
-    rows = {row.measure for side in (champion, challenger) for row in side.rows}
-    without_rule = tuple(sorted(rows - set(policy.measures)))
+    measured = {*champion.rows_of, *challenger.rows_of}
+    without_rule = tuple(sorted(measured - set(policy.measures)))
     if without_rule:
         text = f"Measured, but not in the policy: {', '.join(without_rule)}."
         return Check(name="measures", status="note", text=text, measures=without_rule)
@@ -126,7 +126,7 @@ def check_suite_problems(
     lost, before = (frozenset().union(*found.values()) for found in (mine, theirs))
     if not lost | before:
         return ()
-    sizes = {name: len(mine[name] | challenger.by_measure.get(name, {}).keys()) for name in named}
+    sizes = {name: len(mine[name] | challenger.values_of(name).keys()) for name in named}
     over = tuple(
         name for name in named if len(mine[name]) > policy.failure_limit * max(1, sizes[name])
     )

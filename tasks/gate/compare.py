@@ -17,11 +17,10 @@ import numpy as np
 from tasks.gate.decision import Comparison, Outcome
 from tasks.gate.inference import (
     MeanBounds,
+    SignFlips,
     holm,
     many_mean_bounds,
     mcnemar,
-    sign_flip,
-    sign_flip_interval,
 )
 from tasks.gate.pairs import Pairs, pair
 from tasks.gate.policy import GatePolicy, MeasurePolicy
@@ -161,27 +160,24 @@ def _compare(
     rule = policy.measures[measure]
     level = alpha if rule.role == "primary" else policy.alpha
     method, threshold = method_for(rule, pairs), threshold_of(rule)
+    flips = _sign_flips(pairs, policy, level, seed)
     p_value = p_worse = None
     if threshold is not None:
         if method == BOUND:
             p_value = bounds.p_above(threshold)
         else:
-            p_value = _no_difference(pairs, 1, method, policy, level, seed)
+            p_value = _no_difference(pairs, 1, method, policy, flips)
         if measured is not None and rule.role == "primary":
-            p_worse = _no_difference(measured, -1, _at_zero(method), policy, level, seed)
+            # Without a gap these are the same pairs, and so the same random patterns.
+            known = flips if measured is pairs else _sign_flips(measured, policy, level, seed)
+            p_worse = _no_difference(measured, -1, _at_zero(method), policy, known)
         elif bounds_measured is not None:
             p_worse = bounds_measured.p_below(threshold)
     delta = float(np.sum(pairs.differences)) / len(pairs.differences)
     low, high = bounds.interval(level)
     if method != BOUND:
         # The interval of the test that decides: two different ones could contradict each other.
-        inner = sign_flip_interval(
-            pairs.sums(),
-            pairs.sizes(),
-            alpha=level,
-            resamples=resamples_for(policy, level),
-            seed=seed,
-        )
+        inner = flips.interval(level)
         low, high = max(inner[0], -pairs.worst), min(inner[1], pairs.worst)
     outcome = _outcome(rule, p_value, p_worse, level)
     needed = None
@@ -268,8 +264,12 @@ def _at_zero(method: Method) -> Method:
     return SIGN_FLIP if method == BOUND else method
 
 
+def _sign_flips(pairs: Pairs, policy: GatePolicy, alpha: float, seed: int) -> SignFlips:
+    return SignFlips(pairs.sums(), pairs.sizes(), resamples_for(policy, alpha), seed)
+
+
 def _no_difference(
-    pairs: Pairs, sign: int, method: Method, policy: GatePolicy, alpha: float, seed: int
+    pairs: Pairs, sign: int, method: Method, policy: GatePolicy, flips: SignFlips
 ) -> float:
     """p-value of H0: the challenger isn't better (sign 1) or isn't worse (sign -1)."""
     differences = sign * pairs.differences
@@ -279,7 +279,7 @@ def _no_difference(
             int(np.sum(differences < 0)),
             mid_p=policy.mcnemar == "mid_p",
         )
-    return sign_flip(sign * pairs.sums(), resamples=resamples_for(policy, alpha), seed=seed)
+    return flips.p_above() if sign > 0 else flips.p_below()
 
 
 def _outcome(

@@ -16,7 +16,7 @@ def floor_results(scores: Scores, policy: GatePolicy) -> tuple[FloorResult, ...]
     """Mean of every measure with a floor, missing scores at their worst value."""
     results = []
     for name, rule in policy.measures.items():
-        cases = scores.by_measure.get(name)
+        cases = scores.values_of(name)
         if rule.floor is None or not cases:
             continue
         failed = sum(None in values for values in cases.values())

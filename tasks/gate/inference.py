@@ -6,6 +6,7 @@ a case that gets worse can only raise the p-value of "better" and of "not worse"
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -42,78 +43,82 @@ def mcnemar(wins: int, losses: int, *, mid_p: bool = False) -> float:
     return tail - float(binom.pmf(wins, wins + losses, 0.5)) / 2 if mid_p else tail
 
 
-def sign_flip(sums: Floats, *, resamples: int, seed: int) -> float:
-    """One-sided sign-flip permutation test of H0: the differences are symmetric around 0.
+@dataclass(frozen=True)
+class SignFlips:
+    """The sign-flip test, both ways, and its interval, from one set of random patterns.
 
     Related cases keep one sign: a whole cluster is flipped at once. Sums of whole numbers (every
-    binary measure) have few different totals, so all 2^C patterns are counted without listing
-    them; few clusters are listed; only the rest is sampled.
+    binary measure) have few different totals, so for a p-value all 2^C patterns are counted without
+    listing them; few clusters are listed; only the rest is sampled.
 
-    Args:
-        sums: shape (C,), the sum of the differences of each cluster.
-        resamples: random sign patterns where neither is possible.
-        seed: of those patterns.
-
-    Returns:
-        Share of sign patterns whose total is at least the observed total.
-    """
-    count = len(sums)
-    # The total after a flip is T - 2 * (sum of the flipped ones): at least T when that sum is <= 0.
-    # The tolerance makes ties of sums like 0.1 + 0.2 - 0.3 count as the ties they are.
-    tolerance = 1e-9 * float(np.abs(sums).max(initial=0.0))
-    if bool(np.all(sums == np.round(sums))) and np.abs(sums).sum() <= _COUNTED_TOTAL:
-        return _counted_flips(sums.astype(np.int64))
-    if count <= ENUMERATED_CLUSTERS:
-        patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
-        return float(np.mean(patterns @ sums <= tolerance))
-    generator = np.random.default_rng([seed, count, 1])
-    extreme = 0
-    for rows in _blocks(resamples, count):
-        flipped = generator.integers(0, 2, size=(rows, count), dtype=np.int8).astype(np.float64)
-        extreme += int(np.sum(flipped @ sums <= tolerance))
-    return (1 + extreme) / (resamples + 1)
-
-
-def sign_flip_interval(
-    sums: Floats, sizes: Floats, *, alpha: float, resamples: int, seed: int
-) -> tuple[float, float]:
-    """The shifts of the mean that `sign_flip` doesn't reject, at `alpha` on each side.
-
-    A shift is rejected exactly when few random halves of the clusters have a mean below it: the
-    bounds are quantiles of those means, from the same patterns as the test.
-
-    Args:
+    Attributes:
         sums: shape (C,), the sum of the differences of each cluster.
         sizes: shape (C,), the cases of each cluster.
-        alpha: one-sided level.
-        resamples: random sign patterns where there are too many to list.
+        resamples: random sign patterns where neither is possible.
         seed: of those patterns.
-
-    References:
-        J. Hartigan, Using subsample values as typical values, 1969.
     """
-    count = len(sums)
-    both = np.stack([sums, sizes], axis=1)
-    if count <= ENUMERATED_CLUSTERS:
-        patterns = (np.arange(1, 2**count)[:, None] >> np.arange(count)) & 1
-        halves = patterns @ both
-    else:
-        generator = np.random.default_rng([seed, count, 1])
-        halves = np.concatenate(
+
+    sums: Floats
+    sizes: Floats
+    resamples: int
+    seed: int
+
+    def p_above(self) -> float:
+        """One-sided p-value of H0: the differences are symmetric around 0, or lower.
+
+        The share of sign patterns whose total is at least the observed total.
+        """
+        return self._p_value(1)
+
+    def p_below(self) -> float:
+        """The same of H0: they are symmetric around 0, or higher."""
+        return self._p_value(-1)
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """The shifts of the mean that the test doesn't reject, at `alpha` on each side.
+
+        A shift is rejected exactly when few random halves of the clusters have a mean below it: the
+        bounds are quantiles of those means, from the same patterns as the test.
+
+        References:
+            J. Hartigan, Using subsample values as typical values, 1969.
+        """
+        totals, cases = self._halves.T
+        empty = cases == 0.0
+        means = totals / np.where(empty, 1.0, cases)
+        allowed = int(alpha * (len(means) + 1) * (1 + 1e-9)) - 1
+        if allowed < 0:
+            return -np.inf, np.inf
+        low = np.partition(np.where(empty, -np.inf, means), allowed)[allowed]
+        high = -np.partition(np.where(empty, -np.inf, -means), allowed)[allowed]
+        return float(low), float(high)
+
+    def _p_value(self, sign: int) -> float:
+        sums = self.sums
+        if bool(np.all(sums == np.round(sums))) and np.abs(sums).sum() <= _COUNTED_TOTAL:
+            return _counted_flips((sign * sums).astype(np.int64))
+        # The total after a flip is T - 2 * (sum of the flipped ones): at least T when that is <= 0.
+        # The tolerance makes ties of sums like 0.1 + 0.2 - 0.3 count as the ties they are.
+        tolerance = 1e-9 * float(np.abs(sums).max(initial=0.0))
+        extreme = int(np.sum(sign * self._halves[:, 0] <= tolerance))
+        # The pattern without a flip is no part of the halves, and its total the observed one.
+        return (1 + extreme) / (len(self._halves) + 1)
+
+    @cached_property
+    def _halves(self) -> Floats:
+        """Sum and cases of each random half of the clusters: those that are flipped together."""
+        count = len(self.sums)
+        both = np.stack([self.sums, self.sizes], axis=1)
+        if count <= ENUMERATED_CLUSTERS:
+            return ((np.arange(1, 2**count)[:, None] >> np.arange(count)) & 1) @ both
+        generator = np.random.default_rng([self.seed, count, 1])
+        return np.concatenate(
             [
                 generator.integers(0, 2, size=(rows, count), dtype=np.int8).astype(np.float64)
                 @ both
-                for rows in _blocks(resamples, count)
+                for rows in _blocks(self.resamples, count)
             ]
         )
-    empty = halves[:, 1] == 0.0
-    means = halves[:, 0] / np.where(empty, 1.0, halves[:, 1])
-    allowed = int(alpha * (len(means) + 1) * (1 + 1e-9)) - 1
-    if allowed < 0:
-        return -np.inf, np.inf
-    low = np.partition(np.where(empty, -np.inf, means), allowed)[allowed]
-    high = -np.partition(np.where(empty, -np.inf, -means), allowed)[allowed]
-    return float(low), float(high)
 
 
 def _counted_flips(sums: Ints) -> float:

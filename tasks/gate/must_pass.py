@@ -16,7 +16,7 @@ def lost_cases(champion: Scores, challenger: Scores, policy: GatePolicy) -> tupl
     if policy.must_pass is None:
         return ()
     measure = policy.must_pass.measure
-    old, new = (side.by_measure.get(measure, {}) for side in (champion, challenger))
+    old, new = (side.values_of(measure) for side in (champion, challenger))
     # A champion score that is missing counts as its best value here too.
     return tuple(
         case
@@ -38,7 +38,7 @@ def check_must_pass(
     rule = policy.must_pass
     if rule is None:
         return Check(name="must_pass", status="not_checked", text="The policy names no measure.")
-    new = challenger.by_measure.get(rule.measure, {})
+    new = challenger.values_of(rule.measure)
     marked = _marked(champion, challenger, rule.measure)
     if not marked:
         return Check(name="must_pass", status="note", text="The suite marks no must-pass case.")
@@ -103,7 +103,7 @@ def _marked(champion: Scores | None, challenger: Scores, measure: str) -> list[s
     # A case that neither side scored nor failed at isn't the measure's business, and one that a
     # corpus doesn't answer any more can't be lost by a release.
     sides = [side for side in (champion, challenger) if side is not None]
-    known = {case for side in sides for case in side.by_measure.get(measure, {})}
+    known = {case for side in sides for case in side.values_of(measure)}
     known -= problem_cases(measure, *sides)
     return [case.case_id for case in challenger.cases if case.must_pass and case.case_id in known]
 

@@ -11,15 +11,16 @@ A problem of the suite is no failure: a case that one side's corpus can't be ask
 How many those may be is `check_suite_problems`'.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import fsum, log
+from itertools import compress
+from math import copysign, fsum, isnan, log
 
 import numpy as np
 
 from tasks.gate.inference import Bools, Floats, Ints
 from tasks.gate.policy import MeasurePolicy
-from tasks.gate.scores import ScoredCase, Scores
+from tasks.gate.scores import Scores
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,12 @@ class Pairs:
     def only_measured(self) -> "Pairs | None":
         """The pairs with both scores; None when there are none."""
         keep = self.measured
+        if keep.all():
+            return self
         if not keep.any():
             return None
         return Pairs(
-            cases=tuple(case for case, kept in zip(self.cases, keep, strict=True) if kept),
+            cases=tuple(compress(self.cases, keep)),
             differences=self.differences[keep],
             cluster=np.unique(self.cluster[keep], return_inverse=True)[1].astype(np.int64),
             measured=np.ones(int(keep.sum()), dtype=np.bool_),
@@ -73,30 +76,29 @@ def pair(
     """Pair one measure case by case; None when no case has a score or a failure of it.
 
     A case belongs to the measure when either side scored it or failed at it, and both sides'
-    corpora have what the suite asks for. Repeats are averaged
-    inside the case, a failed repeat at its worst (champion: best) value.
+    corpora have what the suite asks for. Repeats are averaged inside the case, a failed repeat at
+    its worst (champion: best) value.
     """
-    old, new = (side.by_measure.get(measure, {}) for side in (champion, challenger))
-    known = (old.keys() | new.keys()) - problem_cases(measure, champion, challenger)
-    cases = [case for case in challenger.cases if case.case_id in known]
-    if not cases:
+    sides = [_column(side, measure, challenger.places) for side in (champion, challenger)]
+    belongs = sides[0].rows + sides[1].rows > 0
+    for case in problem_cases(measure, champion, challenger) & challenger.places.keys():
+        belongs[challenger.places[case]] = False
+    if not belongs.any():
         return None
-    worst = rule.width
-    sides = [_side(scores, cases) for scores in (old, new)]
-    differences = [
-        _difference(rule, before, after, worst) for before, after in zip(*sides, strict=True)
-    ]
-    missing = [[None in values for values in side] for side in sides]
+    old, new = (side.of(belongs) for side in sides)
+    failed = [side.failed() for side in (old, new)]
+    measured = ~(failed[0] | failed[1])
+    cluster = challenger.clusters[belongs] if clusters else np.arange(belongs.sum())
     return Pairs(
-        cases=tuple(case.case_id for case in cases),
-        differences=np.array(differences),
-        cluster=_clusters(cases, clusters=clusters),
-        measured=np.array([not (a or b) for a, b in zip(*missing, strict=True)]),
-        worst=worst,
-        mean_champion=mean_of(sides[0]),
-        mean_challenger=mean_of(sides[1]),
-        failed_champion=sum(missing[0]),
-        failed_challenger=sum(missing[1]),
+        cases=tuple(compress(challenger.places, belongs)),
+        differences=_differences(rule, old, new, measured),
+        cluster=np.unique(cluster, return_inverse=True)[1].astype(np.int64),
+        measured=measured,
+        worst=rule.width,
+        mean_champion=old.mean(),
+        mean_challenger=new.mean(),
+        failed_champion=int(failed[0].sum()),
+        failed_challenger=int(failed[1].sum()),
     )
 
 
@@ -121,36 +123,81 @@ def mean_of(side: Sequence[Sequence[float | None]]) -> float | None:
     return fsum(means) / len(means) if means else None
 
 
-def _side(
-    scores: dict[str, list[float | None]], cases: Sequence[ScoredCase]
-) -> list[list[float | None]]:
-    return [scores.get(case.case_id, [None]) for case in cases]
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One measure of one side, case by case."""
+
+    values: Floats
+    """Shape (n, most repeats of a case): NaN for a failure, and behind the last row of a case."""
+    rows: Ints
+    """Shape (n,): rows of each case; 0 where the measure has none."""
+
+    def of(self, cases: Bools) -> "_Column":
+        return _Column(self.values[cases], self.rows[cases])
+
+    def failed(self) -> Bools:
+        """Whether a case lacks a score; one without any row lacks its only one."""
+        return np.sum(~np.isnan(self.values), axis=1) < np.maximum(self.rows, 1)
+
+    def means(self, missing: float) -> Floats:
+        """Each case's mean, with this value in place of each score that is missing."""
+        filled = np.where(np.isnan(self.values), missing, self.values)
+        if filled.shape[1] == 1:
+            # As fsum does it: the sum of one -0.0 is 0.0.
+            return filled[:, 0] + 0.0
+        return np.array(
+            [
+                fsum(row[:count]) / count
+                for row, count in zip(
+                    filled.tolist(), np.maximum(self.rows, 1).tolist(), strict=True
+                )
+            ]
+        )
+
+    def mean(self) -> float | None:
+        """Mean over the cases of each case's mean, as `mean_of` has it."""
+        if self.values.shape[1] == 1:
+            known = self.values[~np.isnan(self.values)].tolist()
+            return fsum(known) / len(known) if known else None
+        return mean_of([[v for v in row if not isnan(v)] for row in self.values.tolist()])
 
 
-def _clusters(cases: Sequence[ScoredCase], *, clusters: bool) -> Ints:
-    if not clusters:
-        return np.arange(len(cases))
-    # Numbered by name, not by appearance: the order of the cases must not change a draw.
-    numbers = {name: i for i, name in enumerate(sorted({case.cluster for case in cases}))}
-    return np.array([numbers[case.cluster] for case in cases])
+def _column(scores: Scores, measure: str, places: Mapping[str, int]) -> _Column:
+    """Bring the rows of one measure into the order of `places`."""
+    rows = scores.rows_of.get(measure, ())
+    place = np.array([places.get(row.case_id, -1) for row in rows], dtype=np.int64)
+    value = np.array([row.value for row in rows], dtype=np.float64)
+    if place.min(initial=0) < 0:
+        place, value = place[place >= 0], value[place >= 0]
+    counts = np.bincount(place, minlength=len(places))
+    # Rows come in the order of their repeats: a row's number inside its case.
+    order = np.argsort(place, kind="stable")
+    number = np.empty_like(place)
+    number[order] = np.arange(len(place)) - np.repeat(np.cumsum(counts) - counts, counts)
+    values = np.full((len(places), max(1, counts.max(initial=0))), np.nan)
+    values[place, number] = value
+    return _Column(values, counts)
 
 
-def _difference(
-    rule: MeasurePolicy, old: list[float | None], new: list[float | None], worst: float
-) -> float:
+def _differences(rule: MeasurePolicy, old: _Column, new: _Column, measured: Bools) -> Floats:
     sign = 1.0 if rule.direction == "higher" else -1.0
     if rule.kind == "positive":
-        if None in old or None in new:
-            return -worst
-        before, after = _mean(old, 0.0), _mean(new, 0.0)
-        if before == after:
-            return 0.0
-        if before == 0.0 or after == 0.0:
-            return sign * worst if after > before else -sign * worst
-        return min(max(sign * log(after / before), -worst), worst)
+        growth = _log_ratios(old.means(0.0), new.means(0.0), rule.width)
+        # Adding 0.0 makes a falling measure's -0.0 a 0.0.
+        return np.where(measured, sign * growth + 0.0, -rule.width)
     bad, good = rule.range if sign > 0 else rule.range[::-1]
-    return sign * (_mean(new, bad) - _mean(old, good))
+    return sign * (new.means(bad) - old.means(good))
 
 
-def _mean(values: list[float | None], missing: float) -> float:
-    return fsum(missing if value is None else value for value in values) / len(values)
+def _log_ratios(before: Floats, after: Floats, limit: float) -> Floats:
+    # Python's logarithm: numpy's may differ in the last bit between two processors.
+    return np.array(
+        [
+            0.0
+            if old == new
+            else min(max(log(new / old), -limit), limit)
+            if old and new
+            else copysign(limit, new - old)
+            for old, new in zip(before.tolist(), after.tolist(), strict=True)
+        ]
+    )

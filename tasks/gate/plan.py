@@ -134,7 +134,7 @@ def _measure_plan(
     method, threshold = method_for(rule, pairs), threshold_of(rule) or 0.0
     # Two releases that scored alike on every case say nothing about the next one.
     assumed = assumed or not pairs.differences.any()
-    scores = champion.by_measure.get(name, {})
+    scores = champion.values_of(name)
     spread = _assumed_spread(rule, pairs, scores) if assumed else spread_of(pairs)
     asked = rule.effect if primary else rule.margin
     found: float | None
@@ -232,7 +232,7 @@ def _perfect_passes(policy: GatePolicy, champion: Scores, *, alpha: float) -> bo
     best = rule.range[1] if rule.direction == "higher" else rule.range[0]
     perfect = replace(
         champion,
-        rows=tuple(ScoreRow(case, name, best) for case in champion.by_measure.get(name, {})),
+        rows=tuple(ScoreRow(case, name, best) for case in champion.values_of(name)),
     )
     paired = pair_all(policy, champion, perfect)
     if name not in paired:

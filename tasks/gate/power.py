@@ -5,6 +5,7 @@ bound adds the unseen cluster (an exponential draw) to a normal one.
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -70,7 +71,7 @@ def power(
         threshold: what the difference has to exceed.
         alpha: one-sided level.
     """
-    from scipy.stats import nct, norm, t
+    from scipy.stats import nct, norm
 
     if method == "exact McNemar":
         return _mcnemar_power(spread, difference, alpha)
@@ -79,11 +80,19 @@ def power(
         if spread.error == 0.0:
             return float(gap > 0)
         degrees = spread.n_clusters - 1
-        return float(nct.sf(t.isf(alpha, degrees), degrees, gap / spread.error))
+        return float(nct.sf(_critical_t(alpha, degrees), degrees, gap / spread.error))
     needed = _bound_distance(spread, difference, alpha)
     if spread.error == 0.0:
         return float(gap >= needed)
     return float(norm.cdf((gap - needed) / spread.error))
+
+
+@lru_cache(maxsize=256)
+def _critical_t(alpha: float, degrees: int) -> float:
+    """What t has to exceed; `detectable` asks for the same one fifty times."""
+    from scipy.stats import t
+
+    return float(t.isf(alpha, degrees))
 
 
 def detectable(

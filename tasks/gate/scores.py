@@ -1,14 +1,18 @@
 """EvalLog -> Scores: what one release got, case by case, ready to compare."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
-from tasks.digest import Digest, digest
+import numpy as np
+
+from tasks.digest import Digest, canonical_json, text_digest
 from tasks.errors import ScoresError
+from tasks.gate.inference import Ints
 from tasks.gate.policy import GatePolicy, Kind, MeasurePolicy
 
 if TYPE_CHECKING:
@@ -59,13 +63,35 @@ class Scores:
     declared: Mapping[str, tuple[Kind, bool]] = field(default_factory=dict)
 
     @cached_property
-    def by_measure(self) -> dict[str, dict[str, list[float | None]]]:
-        """Values by measure and case id, None for a failure; repeats in their order."""
-        table: dict[str, dict[str, list[float | None]]] = defaultdict(lambda: defaultdict(list))
-        for row in sorted(self.rows, key=lambda row: row.repeat):
+    def rows_of(self) -> dict[str, list[ScoreRow]]:
+        """Rows by measure, without problems of the suite; repeats in their order."""
+        table: dict[str, list[ScoreRow]] = defaultdict(list)
+        for row in sorted(self.rows, key=attrgetter("repeat")):
             if not row.suite_problem:
-                table[row.measure][row.case_id].append(row.value)
-        return {measure: dict(cases) for measure, cases in table.items()}
+                table[row.measure].append(row)
+        return dict(table)
+
+    def values_of(self, measure: str) -> dict[str, list[float | None]]:
+        """Values of one measure by case id, None for a failure; repeats in their order."""
+        cases: dict[str, list[float | None]] = {}
+        for row in self.rows_of.get(measure, ()):
+            cases.setdefault(row.case_id, []).append(row.value)
+        return cases
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Place of each case among `cases`."""
+        return {case.case_id: place for place, case in enumerate(self.cases)}
+
+    @cached_property
+    def clusters(self) -> Ints:
+        """Shape (n,): number of each case's cluster, from 0.
+
+        Numbered by name, not by appearance: the order of the cases must not change a draw.
+        """
+        names = sorted({case.cluster for case in self.cases})
+        numbers = {name: number for number, name in enumerate(names)}
+        return np.array([numbers[case.cluster] for case in self.cases], dtype=np.int64)
 
     @cached_property
     def suite_problems(self) -> dict[str, frozenset[str]]:
@@ -79,19 +105,28 @@ class Scores:
     @cached_property
     def digest(self) -> Digest:
         """Identity of everything that a decision can depend on."""
-        return digest(
-            "gate-scores",
-            1,
-            {
-                "cases": sorted([c.case_id, c.cluster, c.tags, c.must_pass] for c in self.cases),
-                "rows": sorted(
-                    [r.measure, r.case_id, r.repeat, r.value, *(["suite"] * r.suite_problem)]
-                    for r in self.rows
-                ),
-                "release": [self.release, self.release_digest, self.log_digest],
-                "suite": [self.suite_digest, self.judge_digest],
-            },
+        cases = sorted([c.case_id, c.cluster, c.tags, c.must_pass] for c in self.cases)
+        release = [self.release, self.release_digest, self.log_digest]
+        suite = _json([self.suite_digest, self.judge_digest])
+        if self.suite_problems:
+            gone = {measure: sorted(found) for measure, found in self.suite_problems.items()}
+            suite += f',"suite_problems":{_json(gone)}'
+        # The text that `digest` would make of ["gate-scores", 1, {...}]. It would need a list a
+        # row, and so many at once send Python's garbage collector through the whole process.
+        return text_digest(
+            f'["gate-scores",1,{{"cases":{_json(cases)},"release":{_json(release)},'
+            f'"rows":[{",".join(self._row_texts())}],"suite":{suite}}}]'
         )
+
+    def _row_texts(self) -> Iterator[str]:
+        """Measure, case, repeat and value of each row as JSON, in this order."""
+        names = {case: _json(case) for case in {row.case_id for row in self.rows}}
+        for measure in sorted(self.rows_of):
+            head = _json(measure)
+            rows = sorted(self.rows_of[measure], key=attrgetter("case_id"))
+            values = _json([row.value for row in rows])[1:-1].split(",")
+            for row, value in zip(rows, values, strict=True):
+                yield f"[{head},{names[row.case_id]},{row.repeat},{value}]"
 
 
 def from_log(log: "EvalLog") -> Scores:
@@ -147,13 +182,17 @@ def check_values(scores: Scores, policy: GatePolicy) -> None:
         ScoresError: a row names an unknown case, repeats another, or holds an impossible value;
             or the source and the policy disagree about a measure's kind or direction.
     """
-    known = {case.case_id for case in scores.cases}
+    # One look at each measure as a whole; row by row only to find out which one is wrong.
+    doubtful = any(
+        _doubtful(rows, policy.measures.get(measure), scores.places)
+        for measure, rows in scores.rows_of.items()
+    ) or any(not cases <= scores.places.keys() for cases in scores.suite_problems.values())
     seen: set[tuple[str, str, int, bool]] = set()
-    for row in scores.rows:
+    for row in scores.rows if doubtful else ():
         rule = policy.measures.get(row.measure)
         reason = wrong_value(row.value, rule) if rule and row.value is not None else None
         key = (row.case_id, row.measure, row.repeat, row.value is None)
-        if row.case_id not in known:
+        if row.case_id not in scores.places:
             reason = "the case isn't one of the suite's"
         elif key in seen and row.value is not None:
             reason = "this row was given before"
@@ -174,3 +213,25 @@ def check_values(scores: Scores, policy: GatePolicy) -> None:
                 f"evaluation measured it as {declared[0]} with {direction!r} as better.",
                 next_step=f"Correct measures.{name} in configs/gate.yaml.",
             )
+
+
+def _json(content: Any) -> str:
+    return canonical_json(content).decode()
+
+
+def _doubtful(
+    rows: Sequence[ScoreRow], rule: MeasurePolicy | None, cases: Mapping[str, int]
+) -> bool:
+    """Whether a row of one measure may be wrong."""
+    named = {row.case_id for row in rows}
+    if not named <= cases.keys():
+        return True
+    if len(named) < len(rows) and len({(row.case_id, row.repeat) for row in rows}) < len(rows):
+        return True
+    values = [row.value for row in rows if row.value is not None]
+    if rule is None or not values:
+        return False
+    # What lies between two values that a range allows is allowed too; NaN is least and greatest.
+    array = np.array(values)
+    some = set(values) if rule.kind == "binary" else {array.min(), array.max()}
+    return any(wrong_value(value, rule) for value in some)

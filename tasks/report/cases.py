@@ -133,7 +133,7 @@ class _Reader:
         applies: Mapping[str, Values],
         answered: Mapping[str, Answered],
     ) -> None:
-        self._values = scores.by_measure.get(measure, {})
+        self._values = scores.values_of(measure)
         self._answered = answered
         self._errors = {name: ABSENT for name in applies if name not in self._values}
         for row in scores.rows:
@@ -163,13 +163,13 @@ def _readers(
 
 def _column(measure: str, rule: MeasurePolicy, shown: Evidence) -> dict[str, Values]:
     """One measure by case id; a case that it doesn't apply to isn't there."""
-    new = shown.new.by_measure.get(measure, {})
+    new = shown.new.values_of(measure)
     if shown.old is None:
         return {
             name: Values(measure, rule.kind, None, _mean(values), None)
             for name, values in new.items()
         }
-    old = shown.old.by_measure.get(measure, {})
+    old = shown.old.values_of(measure)
     pairs = pair(measure, rule, shown.old, shown.new, clusters=False)
     if pairs is None:
         return {}

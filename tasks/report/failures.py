@@ -69,8 +69,9 @@ def _missing(scores: Scores, other: Scores | None) -> Iterable[tuple[str, str, s
     for row in scores.rows:
         if row.value is None and not row.suite_problem:
             yield row.case_id, row.error or NO_REASON, row.measure
-    for measure, cases in other.by_measure.items() if other else ():
-        own = scores.by_measure.get(measure, {}).keys() | problem_cases(measure, scores)
+    for measure in other.rows_of if other else ():
+        cases = other.values_of(measure)
+        own = scores.values_of(measure).keys() | problem_cases(measure, scores)
         for case in scores.cases:
             if case.case_id in cases and case.case_id not in own:
                 yield case.case_id, ABSENT, measure

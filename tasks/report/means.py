@@ -22,7 +22,8 @@ class Mean:
 def means(scores: Scores, policy: GatePolicy) -> tuple[Mean, ...]:
     """Every measure that was measured, also those that the policy doesn't know."""
     rows = []
-    for name, cases in scores.by_measure.items():
+    for name in scores.rows_of:
+        cases = scores.values_of(name)
         rule = policy.measures.get(name)
         kind: Kind = "positive"
         if rule is not None:

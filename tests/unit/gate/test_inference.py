@@ -8,14 +8,18 @@ from scipy.stats import binom, binomtest
 from statsmodels.stats.multitest import multipletests
 
 from tasks.gate.inference import (
+    Floats,
+    SignFlips,
     holm,
     many_mean_bounds,
     mcnemar,
     mean_bounds,
-    sign_flip,
-    sign_flip_interval,
     standard_error,
 )
+
+
+def sign_flip(sums: Floats, *, resamples: int, seed: int) -> float:
+    return SignFlips(sums, np.ones(len(sums)), resamples, seed).p_above()
 
 
 @given(st.integers(0, 200), st.integers(0, 200))
@@ -203,9 +207,10 @@ def test_the_interval_of_a_sign_flip_excludes_0_exactly_when_the_test_rejects(
 ) -> None:
     # Not whole numbers, so that test and interval see the same patterns.
     sums, sizes = np.array(values) + 1e-4, np.ones(len(values))
-    low, high = sign_flip_interval(sums, sizes, alpha=alpha, resamples=999, seed=3)
-    assert (sign_flip(sums, resamples=999, seed=3) <= alpha) == (low > 1e-9)
-    assert (sign_flip(-sums, resamples=999, seed=3) <= alpha) == (high < -1e-9)
+    flips = SignFlips(sums, sizes, resamples=999, seed=3)
+    low, high = flips.interval(alpha)
+    assert (flips.p_above() <= alpha) == (low > 1e-9)
+    assert (flips.p_below() <= alpha) == (high < -1e-9)
     assert low <= high
 
 
@@ -215,6 +220,6 @@ def test_the_interval_of_a_sign_flip_covers_the_mean_as_often_as_it_says() -> No
     covered = 0
     for _ in range(NULLS):
         sums = sizes * 0.1 + generator.normal(size=40) * np.sqrt(sizes)
-        low, high = sign_flip_interval(sums, sizes, alpha=0.05, resamples=999, seed=0)
+        low, high = SignFlips(sums, sizes, resamples=999, seed=0).interval(0.05)
         covered += low <= 0.1 <= high
     assert covered / NULLS >= 0.9 - 2 * np.sqrt(0.9 * 0.1 / NULLS)

@@ -19,6 +19,31 @@ def test_repeats_are_averaged_inside_the_case(make: MakeScores, policy: GatePoli
     assert pairs.differences == pytest.approx([0.4, 0.0])
 
 
+def test_a_failed_repeat_counts_as_the_worst_and_means_leave_it_out(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    old, new = make({"f1": [0.2, 0.4]}), make({"f1": [0.8, 0.4]})
+    failed = ScoreRow("case-000", "f1", None, "CallFailed: gone", repeat=1)
+    new = Scores(cases=new.cases, rows=(failed, *new.rows))
+    pairs = pair("f1", policy.measures["f1"], old, new, clusters=True)
+    assert pairs is not None
+    assert pairs.differences == pytest.approx([0.2, 0.0])
+    assert pairs.measured.tolist() == [False, True]
+    assert (pairs.failed_champion, pairs.failed_challenger) == (0, 1)
+    assert pairs.mean_challenger == pytest.approx(0.6)
+
+
+def test_cases_are_paired_by_their_names_and_not_by_their_places(
+    make: MakeScores, policy: GatePolicy
+) -> None:
+    old, new = make({"f1": [0.1, 0.2, 0.3]}), make({"f1": [0.2, 0.4, 0.6]})
+    turned = Scores(cases=old.cases[::-1], rows=old.rows[1:] + old.rows[:1])
+    pairs = pair("f1", policy.measures["f1"], turned, new, clusters=True)
+    assert pairs is not None
+    assert pairs.cases == ("case-000", "case-001", "case-002")
+    assert pairs.differences == pytest.approx([0.1, 0.2, 0.3])
+
+
 def test_a_ratio_counts_at_most_its_limit_and_a_missing_one_exactly(
     make: MakeScores, policy: GatePolicy
 ) -> None:

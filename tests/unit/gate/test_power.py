@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.gate.inference import mcnemar, mean_bounds, sign_flip
+from tasks.gate.inference import SignFlips, mcnemar, mean_bounds
 from tasks.gate.power import Spread, cases_needed, detectable, power
 
 RUNS = 3_000
@@ -50,7 +50,8 @@ def test_sign_flips_find_what_the_plan_says_as_often_as_it_says(
         spread, method="sign flip on clusters", threshold=0.0, alpha=alpha, power_wanted=0.8
     )
     assert found is not None
-    hits = np.mean([sign_flip(row + found, resamples=1999, seed=0) <= alpha for row in noise])
+    sizes = np.ones(clusters)
+    hits = np.mean([SignFlips(row + found, sizes, 1999, 0).p_above() <= alpha for row in noise])
     assert WANTED[0] <= hits <= WANTED[1]
 
 

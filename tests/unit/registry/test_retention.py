@@ -13,6 +13,7 @@ from tasks.errors import RegistryError
 from tasks.evaluate.log import save_log
 from tasks.index.build import build_index
 from tasks.index.search import open_index
+from tasks.store import write_json
 from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
 from tests.evaluations import make_log
@@ -186,6 +187,34 @@ def test_what_was_written_a_moment_ago_may_belong_to_a_run_of_now(retention, reg
     assert unneeded(retention, "index", min_age_s=0) == {
         release.index_digest for release in releases[1:]
     }
+
+
+def test_a_measurement_of_serving_stays_as_long_as_an_evaluation_that_it_names(
+    retention, registry, releases, home
+):
+    go_live(registry, releases[0])
+    kept = evaluate(registry, home, releases[0], right=8)
+    lost = evaluate(registry, home, releases[1], right=4)
+    profiles = {"both": (lost, kept), "lost": (lost,), "empty": ()}
+    for name, evaluations in profiles.items():
+        found = {"profiles": [{"evaluation": evaluation} for evaluation in evaluations]}
+        write_json(home.path("serving", f"{name}.json"), found)
+    home.path("serving", "damaged.json").write_text("{")
+    gone = {"lost.json", "empty.json", "damaged.json"}
+    assert unneeded(retention, "serving") == gone
+    assert unneeded(retention, "serving", min_age_s=3600) == set()
+    assert gone <= {thing.name for thing in retention.remove(keep=1, min_age_s=0).unneeded}
+    assert [path.name for path in home.path("serving").iterdir()] == ["both.json"]
+
+
+def test_preferences_go_by_their_age(retention, home):
+    path = home.path("preferences", "a.json")
+    write_json(path, {"rows": []})
+    assert unneeded(retention, "preferences", min_age_s=3600) == set()
+    [thing] = retention.plan(min_age_s=0).unneeded[-1:]
+    assert (thing.room, thing.name, thing.size) == ("preferences", "a.json", path.stat().st_size)
+    retention.remove(min_age_s=0)
+    assert list(home.path("preferences").iterdir()) == []
 
 
 def test_partial_directories_go_a_day_after_their_process_died(retention, home):

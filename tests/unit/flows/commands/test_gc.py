@@ -37,7 +37,7 @@ def test_with_yes_it_goes_and_the_ledger_and_the_releases_stay(ratchet, workspac
     evaluation = evaluated(workspace, stored[1], right=20)
     shown = ratchet("gc", "--keep", "2", "--min-age", "0", "--yes")
     assert shown.exit_code == 0, shown.output
-    assert "Removed: 3 directories" in shown.stdout
+    assert "Removed: 3 entries" in shown.stdout
     left = [workspace.home.path("index", each.index_digest).is_dir() for each in stored]
     # The first one is the anchor.
     assert left == [True, False, False, True, True]
