@@ -5,6 +5,8 @@ RATCHET := .venv/bin/ratchet
 PEERS := .ratchet/peers
 OPTIONAL := .ratchet/optional
 NPM_PEERS := .ratchet/peers-npm
+# Two processes, as most tests use one core.
+UNIT := .venv/bin/pytest -n 2 --dist worksteal tests/unit
 PROMPTFOO := promptfoo@0.121.20
 .DEFAULT_GOAL := help
 .PHONY: help setup up down demo test lint format unit optional bench clean
@@ -25,7 +27,7 @@ demo: setup ## See a better prompt promoted and a worse one refused, from nothin
 	@$(RATCHET) demo
 
 test: setup lint ## Run every check and every test; starts the servers that it needs
-	@.venv/bin/pytest tests/unit
+	@$(UNIT)
 	@$(MAKE) --no-print-directory optional
 	@.venv/bin/pytest tests/integration
 	@.venv/bin/pytest tests/end_to_end
@@ -41,7 +43,7 @@ format: setup ## Format the code and mend what can be mended by itself
 	@.venv/bin/ruff format .
 
 unit: setup ## Run the tests that need no server; seconds
-	@.venv/bin/pytest tests/unit -m "not integration"
+	@$(UNIT) -m "not integration"
 
 optional: setup $(OPTIONAL)/made ## Run the tests of the optional packages, installed beside the environment
 	@PYTHONPATH=$(OPTIONAL) .venv/bin/pytest tests/optional

@@ -1,5 +1,6 @@
 """Settings of the test run as a whole."""
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,9 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.postgres import PostgresServer
+
+# A console keeps the width that it found when it was made; tests that look at one set it first.
+os.environ.pop("COLUMNS", None)
 
 # Tests share two cores with whatever else runs; a slow example is no wrong one.
 settings.register_profile("ratchet", deadline=None)

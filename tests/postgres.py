@@ -118,6 +118,17 @@ class PostgresServer:
         )
         return name
 
+    def empty_database(self, name: str) -> None:
+        """Make it as if it had just been made, which takes ten times as long: a file a table."""
+        database = sql.Identifier(name)
+        self.execute(sql.SQL("ALTER DATABASE {} RESET ALL").format(database))
+        self.execute(
+            sql.SQL(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"
+            ).format(sql.Literal(name))
+        )
+        self.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public", name)
+
     def drop_database(self, name: str) -> None:
         self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 

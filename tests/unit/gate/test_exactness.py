@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
-from statsmodels.stats.multitest import multipletests
 
-from tasks.gate.inference import holm, mcnemar, standard_error
+from tasks.gate.inference import mcnemar, standard_error
 
 
 @given(st.integers(1, 10_000), st.integers(0, 10_000))
@@ -51,11 +50,3 @@ def test_standard_error_is_the_cluster_covariance_of_statsmodels(
     )
     found = standard_error(np.bincount(cluster, weights=values), np.array(sizes, dtype=float))
     assert found == pytest.approx(float(fit.bse[0]), rel=1e-10, abs=1e-10)
-
-
-# Few examples: statsmodels collects garbage in every call.
-@settings(max_examples=12)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
-def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
-    expected = multipletests(p_values, method="holm")[1]
-    assert holm(np.array(p_values)) == pytest.approx(expected, abs=1e-12)

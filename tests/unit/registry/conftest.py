@@ -38,6 +38,12 @@ def home(tmp_path: Path, releases: list[Release]) -> Home:
 POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.integration)
 
 
+@pytest.fixture(scope="session")
+def database(postgres: "PostgresServer") -> str:
+    """Name of a database that is emptied after each test."""
+    return postgres.make_database()
+
+
 @pytest.fixture(params=["sqlite", POSTGRESQL])
 def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """The ledger's database; None: SQLite in the state directory."""
@@ -45,9 +51,9 @@ def url(request: pytest.FixtureRequest) -> Iterator[str | None]:
         yield None
         return
     server: PostgresServer = request.getfixturevalue("postgres")
-    database = server.make_database()
+    database: str = request.getfixturevalue("database")
     yield server.url(database)
-    server.drop_database(database)
+    server.empty_database(database)
 
 
 @pytest.fixture

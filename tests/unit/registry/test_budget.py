@@ -18,7 +18,9 @@ from tests.unit.registry.databases import change, inside
 
 SUITE, JUDGE = text_digest("suite"), text_digest("judge")
 NEW, OLD = make_release(0).digest, make_release(1).digest
-SPAWN = multiprocessing.get_context("spawn")
+# Each process is a fork of one that has only imported this module and what a look needs.
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload([__name__, "scipy.special"])
 PROCESSES, EACH = 8, 5
 
 
@@ -120,7 +122,7 @@ def die_after_spending(url, home):
 
 @pytest.mark.integration
 def test_a_process_that_dies_before_it_decides_finds_its_look_again(registry, home, url):
-    child = SPAWN.Process(target=die_after_spending, args=(url, home))
+    child = FORKSERVER.Process(target=die_after_spending, args=(url, home))
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
@@ -241,7 +243,7 @@ def spend_all(url, home, names):
 def in_processes(url, home, names):
     """Let processes spend at the same time, each for its own names."""
     workers = ProcessPoolExecutor(
-        len(names), SPAWN, initializer=wait_for_all, initargs=(SPAWN.Barrier(len(names)),)
+        len(names), FORKSERVER, initializer=wait_for_all, initargs=(FORKSERVER.Barrier(len(names)),)
     )
     with workers:
         return list(workers.map(partial(spend_all, url, home), names))

@@ -188,19 +188,18 @@ class RegistryMachine(RuleBasedStateMachine):
 
 @pytest.fixture(params=["sqlite", POSTGRESQL])
 def machine(request, make_release):
-    made = []
-
     def make_url():
         if request.param == "sqlite":
             return None
-        made.append(request.getfixturevalue("postgres").make_database())
-        return request.getfixturevalue("postgres").url(made[-1])
+        server, database = map(request.getfixturevalue, ("postgres", "database"))
+        server.empty_database(database)
+        return server.url(database)
 
     RegistryMachine.make_release = staticmethod(make_release)
     RegistryMachine.make_url = staticmethod(make_url)
     yield RegistryMachine
-    for name in made:
-        request.getfixturevalue("postgres").drop_database(name)
+    if request.param != "sqlite":
+        request.getfixturevalue("postgres").empty_database(request.getfixturevalue("database"))
 
 
 def test_any_order_of_events_leaves_one_whole_champion(machine):
