@@ -1,5 +1,6 @@
 """The nightly run: re-index what changed, evaluate what is wanted, promote it if it is better."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
@@ -10,40 +11,36 @@ from pydantic import Field
 from flows.evaluate import evaluate_one
 from flows.events import announce, announce_move
 from flows.outcome import Outcome, Word
-from flows.policies import PROMOTION, asking_models, one_at_a_time, step
+from flows.policies import PROMOTION, one_at_a_time, step
 from flows.reindex import build_wanted_index, compare_indexes, report_reindex, take_snapshot
 from flows.run_name import rename_run
 from flows.show_in_mlflow import show_in_mlflow
 from flows.steps.committed import require_committed
-from flows.steps.compare import compare_answers
 from flows.steps.decide import (
     DecisionRef,
+    SupportingEvidence,
     decide_stored,
-    load_evaluation,
     policy_for,
     promote_decided,
     record_decision,
 )
 from flows.steps.evaluate import check, plan_release
-from flows.steps.gate import confirm_lost, measure_noise, noise_of, plan_run
 from flows.steps.index import IndexRef, wanted_release
-from flows.steps.judge import refresh_anchor
-from flows.steps.latency import one_server_for_two, probe_releases
+from flows.supporting_evidence import (
+    attribute_changes,
+    confirm,
+    plan_comparison,
+    prefer_answers,
+    probe_latency,
+    recheck_judge,
+    refresh_noise,
+)
 from flows.workspace import Workspace, actor, open_workspace
 from registry import PRODUCTION, Move
 from tasks.answer.release import Release
 from tasks.digest import SHORT, Digest
-from tasks.evaluate.pairwise import Preferences
-from tasks.gate.attribution import PartEffect, attribute
-from tasks.gate.calibration import drift_words, load_calibration
 from tasks.gate.decision import GateDecision
-from tasks.gate.judged import voting_judged
-from tasks.gate.must_pass import Confirmations
-from tasks.gate.policy import PREFERENCE, GatePolicy
-from tasks.gate.retrieval import RetrievalTest
-from tasks.gate.scores import from_log
-from tasks.report.plan import plan_lines
-from tasks.serve.latency import LatencyReport
+from tasks.gate.policy import GatePolicy
 
 
 @flow(name="nightly", log_prints=True)
@@ -113,28 +110,16 @@ def run_nightly(workspace: Workspace, *, promote: bool) -> Outcome:
         refresh_noise(workspace, policy, live, champion)
         recheck_judge(workspace, policy, champion)
     challenger = evaluate_one(workspace, wanted, "challenger")
-    confirmations: Confirmations = {}
-    preferences: Preferences | None = None
-    effects: tuple[PartEffect, ...] = ()
+    evidence = SupportingEvidence(retrieval=tests.tests if tests else (), index=index)
     if live is not None and champion is not None:
-        confirmations = confirm(workspace, policy, wanted, champion, challenger)
-        preferences = prefer_answers(workspace, policy, champion, challenger)
-        effects = attribute_changes(workspace, policy, live, wanted, champion)
-    retrieval = tests.tests if tests else ()
-    latency = probe_latency(workspace, live, wanted)
-    decision = decide(
-        workspace,
-        policy,
-        wanted,
-        champion,
-        challenger,
-        confirmations,
-        preferences,
-        effects,
-        retrieval,
-        index,
-        latency,
-    )
+        evidence = replace(
+            evidence,
+            confirmations=confirm(workspace, policy, wanted, champion, challenger),
+            preferences=prefer_answers(workspace, policy, champion, challenger),
+            attribution=attribute_changes(workspace, policy, live, wanted, champion),
+        )
+    evidence = replace(evidence, latency=probe_latency(workspace, live, wanted))
+    decision = decide(workspace, policy, wanted, champion, challenger, evidence)
     show_in_mlflow(workspace)
     move = None
     if decision.verdict == "PROMOTE" and promote:
@@ -164,105 +149,6 @@ def rolled_back_from(workspace: Workspace, wanted: Release) -> str | None:
     )
 
 
-@step("plan")
-def plan_comparison(workspace: Workspace, policy: GatePolicy, champion: Digest) -> tuple[str, ...]:
-    """Say what this run can find and what it costs; reasons not to make it, if there are any."""
-    planned = plan_run(workspace, policy, load_evaluation(workspace, champion))
-    for line in plan_lines(planned):
-        get_run_logger().info(line)
-    return planned.hopeless
-
-
-@step("measure the noise")
-def refresh_noise(
-    workspace: Workspace, policy: GatePolicy, live: Release, champion: Digest
-) -> None:
-    """Evaluate the champion against itself, where the policy wants it and nobody has."""
-    log = load_evaluation(workspace, champion)
-    if not policy.noise.refresh or noise_of(workspace, from_log(log)) is not None:
-        return
-    with asking_models(workspace, "noise") as progress:
-        noise = measure_noise(workspace, policy, live, log, progress)
-    for name, found in noise.measures.items():
-        get_run_logger().info("%s: %d of %d cases differ", name, found.changed, found.n)
-
-
-@step("ask the judge again")
-def recheck_judge(workspace: Workspace, policy: GatePolicy, champion: Digest) -> None:
-    """Judge the frozen answers again: every night where the policy says so, and a new judge."""
-    judge = load_evaluation(workspace, champion).manifest.judge_digest
-    known = load_calibration(workspace.home, judge) is not None
-    if not voting_judged(policy) or (known and not policy.judge.recheck):
-        return
-    with asking_models(workspace, "judge") as progress:
-        drift = refresh_anchor(workspace, progress)
-    for line in drift_words(drift):
-        get_run_logger().warning("the judge has no vote: %s", line)
-
-
-@step("ask lost must-pass cases again")
-def confirm(
-    workspace: Workspace, policy: GatePolicy, wanted: Release, champion: Digest, challenger: Digest
-) -> Confirmations:
-    """A case that must pass and was lost may have been bad luck: ask it again."""
-    old, new = (load_evaluation(workspace, digest) for digest in (champion, challenger))
-    with asking_models(workspace, "confirm") as progress:
-        return confirm_lost(workspace, policy, wanted, old, new, progress)
-
-
-@step("compare the answers")
-def prefer_answers(
-    workspace: Workspace, policy: GatePolicy, champion: Digest, challenger: Digest
-) -> Preferences | None:
-    """Ask the judge which answers it prefers, where the policy wants to know."""
-    if PREFERENCE not in policy.measures:
-        return None
-    with asking_models(workspace, "compare") as progress:
-        return compare_answers(workspace, champion, challenger, progress)
-
-
-@step("time the answers")
-def probe_latency(
-    workspace: Workspace, live: Release | None, wanted: Release
-) -> LatencyReport | None:
-    """Time both sides' answers at a stated rate, where configs/evaluate.yaml wants it."""
-    settings = workspace.project.evaluate.latency
-    if settings is None:
-        return None
-    sides = {"champion": live} if live is not None else {}
-    sides["challenger"] = wanted
-    if one_server_for_two(workspace, sides):
-        get_run_logger().warning(
-            "latency: not measured, as one server can't serve two models in one schedule; give the "
-            "models base_urls in configs/models.yaml"
-        )
-        return None
-    with asking_models(workspace, "latency") as progress:
-        return probe_releases(workspace, sides, settings, progress)
-
-
-@step("evaluate the single changes")
-def attribute_changes(
-    workspace: Workspace, policy: GatePolicy, live: Release, wanted: Release, champion: Digest
-) -> tuple[PartEffect, ...]:
-    """What each change does by itself, where the policy wants it and there are several."""
-    parts = wanted.differences(live)
-    if not policy.attribution or len(parts) < 2:
-        return ()
-    singles = {}
-    for part in parts:
-        single = live.with_part(part, wanted)
-        with workspace.registry() as registry:
-            registry.register(single, who=actor(), why=f"{live.label} with only another {part}")
-        singles[part] = from_log(
-            load_evaluation(workspace, evaluate_one(workspace, single, f"{part}-alone"))
-        )
-    effects = attribute(from_log(load_evaluation(workspace, champion)), singles, policy)
-    for effect in effects:
-        get_run_logger().info("%s alone: %s", effect.part, effect.effect)
-    return effects
-
-
 @step("decide")
 def decide(
     workspace: Workspace,
@@ -270,27 +156,10 @@ def decide(
     wanted: Release,
     champion: Digest | None,
     challenger: Digest,
-    confirmations: Confirmations,
-    preferences: Preferences | None,
-    effects: tuple[PartEffect, ...],
-    retrieval: tuple[RetrievalTest, ...],
-    index: IndexRef,
-    latency: LatencyReport | None = None,
+    evidence: SupportingEvidence,
 ) -> DecisionRef:
     """Run the gate, record what it says, and show the report in Prefect."""
-    ref, decision = decide_stored(
-        workspace,
-        policy,
-        champion,
-        challenger,
-        spend=True,
-        confirmations=confirmations,
-        preferences=preferences,
-        attribution=effects,
-        retrieval=retrieval,
-        index=index,
-        latency=latency,
-    )
+    ref, decision = decide_stored(workspace, policy, champion, challenger, evidence, spend=True)
     record_decision(workspace, decision, ref)
     announce_verdict(ref, wanted)
     create_markdown_artifact(

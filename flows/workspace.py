@@ -4,16 +4,18 @@ import getpass
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
-from tasks.config import Project, S, load_project
+from tasks.config import Project, Settings, load_project
 from tasks.errors import ConfigError
 from tasks.store import Home
 
 if TYPE_CHECKING:
     from registry import Registry
+
+S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True)

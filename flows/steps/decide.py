@@ -1,7 +1,6 @@
 """Stored evaluations -> stored decision with its reports -> the champion, moved or left."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.steps.gate import anchor_scores, noise_of
@@ -54,6 +53,27 @@ class DecisionRef:
         return self.directory / "report.md"
 
 
+@dataclass(frozen=True, slots=True)
+class SupportingEvidence:
+    """What a night found beside the two evaluations.
+
+    Attributes:
+        confirmations: what lost must-pass cases got when they were asked again.
+        preferences: which answers a judge prefers.
+        attribution: what each of several changes does by itself, for the report.
+        retrieval: old and new index compared, for the report.
+        index: what changed in the corpus, for the report.
+        latency: how long both sides' answers took, for the report; kept beside the decision.
+    """
+
+    confirmations: Confirmations = field(default_factory=dict)
+    preferences: Preferences | None = None
+    attribution: tuple[PartEffect, ...] = ()
+    retrieval: tuple[RetrievalTest, ...] = ()
+    index: IndexRef | None = None
+    latency: LatencyReport | None = None
+
+
 def policy_for(workspace: Workspace, champion: Release | None, challenger: Release) -> GatePolicy:
     """The rules of this comparison: newer documents alone must do no harm, all else must improve.
 
@@ -76,14 +96,9 @@ def decide_stored(
     policy: GatePolicy,
     champion: Digest | None,
     challenger: Digest,
+    evidence: SupportingEvidence | None = None,
     *,
     spend: bool = False,
-    confirmations: Confirmations | None = None,
-    preferences: Preferences | None = None,
-    attribution: Sequence[PartEffect] = (),
-    retrieval: tuple[RetrievalTest, ...] = (),
-    index: IndexRef | None = None,
-    latency: LatencyReport | None = None,
 ) -> tuple[DecisionRef, GateDecision]:
     """Run the gate on two stored evaluations and write the decision with its reports.
 
@@ -92,24 +107,18 @@ def decide_stored(
         policy: the rules.
         champion: digest of the champion's evaluation; None when there is no champion.
         challenger: digest of the challenger's evaluation.
+        evidence: what was found beside the evaluations.
         spend: take the look from the registry's ledger, as a decision that may promote must; the
             same evidence gets the decision that it got before. Otherwise it counts as look 1.
-        confirmations: what lost must-pass cases got when they were asked again.
-        preferences: which answers a judge prefers, for the report.
-        attribution: what each of several changes does by itself, for the report.
-        retrieval: old and new index compared, for the report.
-        index: what changed in the corpus, for the report.
-        latency: how long both sides' answers took, for the report; kept beside the decision.
     """
+    evidence = evidence or SupportingEvidence()
     new = load_evaluation(workspace, challenger)
     old = load_evaluation(workspace, champion) if champion else None
     scores, baseline = from_log(new), from_log(old) if old else None
-    if baseline and preferences:
-        baseline, scores = with_preferences(baseline, scores, preferences)
+    if baseline and evidence.preferences:
+        baseline, scores = with_preferences(baseline, scores, evidence.preferences)
     labels = labels_of_pair(workspace, old, new) if old and voting_judged(policy) else None
-    decision = _decide(
-        workspace, policy, baseline, scores, labels, confirmations, preferences, spend=spend
-    )
+    decision = _decide(workspace, policy, baseline, scores, labels, evidence, spend=spend)
     directory = save_decision(decision, baseline, scores, room=workspace.home.room("decisions"))
     ref = DecisionRef(
         digest=decision.digest,
@@ -119,23 +128,29 @@ def decide_stored(
         suite=decision.suite_digest,
         policy=decision.policy_digest,
     )
+    index = evidence.index
     changed = index if index is not None and (index.embedded or index.removed) else None
     page = decision_page(
         decision,
         old,
         new,
-        retrieval=retrieval or None,
+        retrieval=evidence.retrieval or None,
         index=changed,
-        attribution=attribution,
-        latency=latency,
+        attribution=evidence.attribution,
+        latency=evidence.latency,
     )
-    if latency is not None:
-        write_json(directory / LATENCY_FILE, latency.model_dump(mode="json"))
+    if evidence.latency is not None:
+        write_json(directory / LATENCY_FILE, evidence.latency.model_dump(mode="json"))
     write_atomic(ref.page, page)
     write_atomic(
         ref.markdown,
         decision_markdown(
-            decision, old, new, page=str(ref.page), attribution=attribution, latency=latency
+            decision,
+            old,
+            new,
+            page=str(ref.page),
+            attribution=evidence.attribution,
+            latency=evidence.latency,
         ),
     )
     return ref, decision
@@ -147,8 +162,7 @@ def _decide(
     champion: Scores | None,
     challenger: Scores,
     labels: Labels | None,
-    confirmations: Confirmations | None,
-    preferences: Preferences | None,
+    evidence: SupportingEvidence,
     *,
     spend: bool,
 ) -> GateDecision:
@@ -173,8 +187,8 @@ def _decide(
         challenger,
         policy,
         look=look,
-        confirmations=confirmations,
-        preferences=preferences,
+        confirmations=evidence.confirmations,
+        preferences=evidence.preferences,
         **context,
     )
 

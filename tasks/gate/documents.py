@@ -1,11 +1,14 @@
 """A stored document -> what it says: one JSON file, checked when it is read."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
-from tasks.config import S
+from tasks.config import Settings
 from tasks.errors import CorruptArtifact
+
+S = TypeVar("S", bound=Settings)
 
 
 def read_document(path: Path, model: type[S], *, what: str, next_step: str) -> S | None:

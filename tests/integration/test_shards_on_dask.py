@@ -1,9 +1,14 @@
 """A Dask cluster of worker processes, one of which is killed in the middle of its shard."""
 
+import json
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +139,67 @@ def test_a_worker_killed_in_its_shard_costs_one_batch_and_changes_nothing(
     assert set(lost) <= set(times)
     # The one that died, and those that did the rest.
     assert len({name.split("-")[0] for name in calls}) > 1
+
+
+@contextmanager
+def cluster(directory: Path, workers: int) -> Iterator[str]:
+    """A scheduler and workers that somebody else started; the scheduler's address."""
+    file = directory / "scheduler.json"
+    common = ["--no-dashboard", "--scheduler-file", str(file)]
+    root = str(Path(__file__).parents[2])
+    environment = os.environ | {"PYTHONPATH": root}
+
+    def start(*command: str) -> subprocess.Popen[bytes]:
+        return stack.enter_context(
+            ended(
+                subprocess.Popen(
+                    [sys.executable, "-m", "dask", *command, *common],
+                    cwd=directory,
+                    env=environment,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
+        )
+
+    with ExitStack() as stack:
+        scheduler = start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        while not file.exists():
+            assert scheduler.poll() is None
+            time.sleep(0.05)
+        for _ in range(workers):
+            start("worker", "--nthreads", "1", "--no-nanny", "--memory-limit", "0")
+        yield json.loads(file.read_text(encoding="utf-8"))["address"]
+
+
+@contextmanager
+def ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@flow
+def index_elsewhere(address: str, room: Path, log: Path) -> BuildReport:
+    service = DASK.model_copy(update={"address": address})
+    with DaskShards(service, OpenLogging(log, dies=False)) as runner:
+        return indexed(room, 3_000, runner)
+
+
+def test_workers_of_a_cluster_that_runs_already_do_the_shards(
+    tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("RATCHET_HOME", raising=False)
+    log = tmp_path / "log"
+    log.mkdir()
+    with cluster(tmp_path, workers=2) as address:
+        report = index_elsewhere(address, tmp_path / "cluster", log)
+    alone = indexed(tmp_path / "alone", 3_000)
+    assert report.version == alone.version
+    calls = given(log)
+    assert str(os.getpid()) not in {name.split("-")[0] for name in calls}
+    assert sum(map(len, calls.values())) == report.embedded == 3_000
 
 
 @flow

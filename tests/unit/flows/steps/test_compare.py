@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from flows.steps.compare import compare_answers
-from flows.steps.decide import decide_stored
+from flows.steps.decide import SupportingEvidence, decide_stored
 from flows.workspace import open_workspace
 from tasks.digest import text_digest
 from tasks.errors import CorruptArtifact
@@ -81,7 +81,9 @@ def test_changed_preferences_are_named(workspace, evaluations):
 def test_a_decision_shows_what_the_judge_prefers(workspace, evaluations):
     policy = load_policy(workspace.project.gate_policy)
     found = compare_answers(workspace, *evaluations, silent)
-    ref, decision = decide_stored(workspace, policy, *evaluations, preferences=found)
+    ref, decision = decide_stored(
+        workspace, policy, *evaluations, SupportingEvidence(preferences=found)
+    )
     row = decision.comparison(PREFERENCE)
     assert (row.outcome, row.n, row.ties) == ("reported", 60, 60)
     page = ref.page.read_text()
