@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -254,14 +255,16 @@ def _digests(directory: Path) -> dict[str, Digest]:
 def remove_leftovers(room: Path, *, older_than_s: float) -> list[Path]:
     """Delete half-built directories that no living build can own any more; return them."""
     limit = time.time() - older_than_s
-    dead = []
-    for path in (*room.glob(".*.partial-*"), *room.glob("*/.*.partial-*")):
-        try:
+    dead: list[Path] = []
+    found: list[Path] = []
+    for parent in (room, *room.glob("*")):
+        # A directory that goes away in the middle is a living build's, which ended this moment.
+        with suppress(FileNotFoundError):
+            found += parent.glob(".*.partial-*")
+    for path in found:
+        with suppress(FileNotFoundError):
             newest = max(entry.stat().st_mtime for entry in (path, *path.rglob("*")))
-        except FileNotFoundError:
-            # Its build is alive: it ended this moment.
-            continue
-        if newest < limit:
-            shutil.rmtree(path, ignore_errors=True)
-            dead.append(path)
+            if newest < limit:
+                shutil.rmtree(path, ignore_errors=True)
+                dead.append(path)
     return dead
