@@ -103,7 +103,8 @@ def bench(
             if path:
                 screen.print(f"Stored in {path}", soft_wrap=True)
         for name, error in failures.items():
-            errors.print(f"[red]Not measured: {escape(name)}.[/red] {escape(error.message)}")
+            said = f"[red]Not measured: {escape(name)}.[/red] {escape(error.message)}"
+            errors.print(said, soft_wrap=True)
             if error.next_step:
                 errors.print(f"[bold]Next:[/bold] {escape(error.next_step)}", soft_wrap=True)
         if failures:
