@@ -65,7 +65,9 @@ def _missing(scores: Scores, other: Scores | None) -> Iterable[tuple[str, str, s
     for row in scores.rows:
         if row.value is None:
             yield row.case_id, row.error or NO_REASON, row.measure
-    for measure in other.rows_of if other else ():
+    if other is None:
+        return
+    for measure in other.rows_of:
         cases, own = other.values_of(measure), scores.values_of(measure)
         for case in scores.cases:
             if case.case_id in cases and case.case_id not in own:
