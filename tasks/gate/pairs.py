@@ -137,7 +137,8 @@ class _Column:
 
     def failed(self) -> Bools:
         """Whether a case lacks a score; one without any row lacks its only one."""
-        return np.sum(~np.isnan(self.values), axis=1) < np.maximum(self.rows, 1)
+        scores = np.count_nonzero(~np.isnan(self.values), axis=1)
+        return np.asarray(scores < np.maximum(self.rows, 1), dtype=np.bool_)
 
     def means(self, missing: float) -> Floats:
         """Each case's mean, with this value in place of each score that is missing."""

@@ -69,7 +69,9 @@ def _missing(scores: Scores, other: Scores | None) -> Iterable[tuple[str, str, s
     for row in scores.rows:
         if row.value is None and not row.suite_problem:
             yield row.case_id, row.error or NO_REASON, row.measure
-    for measure in other.rows_of if other else ():
+    if other is None:
+        return
+    for measure in other.rows_of:
         cases = other.values_of(measure)
         own = scores.values_of(measure).keys() | problem_cases(measure, scores)
         for case in scores.cases:
