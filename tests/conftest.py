@@ -29,22 +29,3 @@ def postgres() -> "Iterator[PostgresServer]":
         yield server.start()
     finally:
         server.remove()
-
-
-@pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Prefect's own test server; its URL."""
-    from prefect.settings import (
-        PREFECT_API_URL,
-        PREFECT_HOME,
-        PREFECT_SERVER_ANALYTICS_ENABLED,
-        temporary_settings,
-    )
-    from prefect.testing.utilities import prefect_test_harness
-
-    quiet = {
-        PREFECT_HOME: tmp_path_factory.mktemp("prefect"),
-        PREFECT_SERVER_ANALYTICS_ENABLED: False,
-    }
-    with temporary_settings(updates=quiet), prefect_test_harness(server_startup_timeout=120):
-        yield str(PREFECT_API_URL.value())

@@ -1,4 +1,5 @@
 """Promotions and rollbacks by flow and by command on a real Prefect server: files and events."""
+# ruff: noqa: F811  (fixtures of another room's tests, which pytest finds by their names)
 
 import os
 import re
@@ -12,6 +13,8 @@ from ruamel.yaml import YAML
 
 from flows.promote import promote, rollback
 from tasks.errors import RegistryError
+from tests.unit.flows.conftest import project as small  # noqa: F401  (a fixture)
+from tests.unit.flows.conftest import ratchet, workspace  # noqa: F401  (fixtures)
 from tests.unit.flows.evaluations import registered
 from tests.unit.flows.test_events import DOCS
 
@@ -19,9 +22,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def project(project, prefect_api):
-    project.edit("services", prefect={"api_url": prefect_api})
-    return project
+def project(small, prefect_api):
+    small.edit("services", prefect={"api_url": prefect_api})
+    return small
 
 
 @pytest.fixture
