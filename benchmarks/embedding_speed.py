@@ -31,7 +31,7 @@ from tasks.serve.weights import ensure_embedding
 from tasks.store import Home
 
 NAME = "all-minilm-l6-v2"
-TEXTS, QUESTIONS, BLOCK = 300, 100, 50
+TEXTS, QUESTIONS, BLOCK = 600, 100, 100
 GOAL, TOLERANCE = 3.0, 0.005
 DEFAULT = "sentence-transformers, defaults"
 ONNX = "sentence-transformers, ONNX"
