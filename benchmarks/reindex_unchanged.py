@@ -25,7 +25,7 @@ from benchmarks.reindex_contenders import OWN, PACKAGES, PEERS, Contender, walk
 from benchmarks.reindex_files import WORDS_A_DOCUMENT, write_files
 from benchmarks.reindex_own import write_project
 
-DOCUMENTS, LARGE, RUNS = 2_000, 100_000, 5
+DOCUMENTS, LARGE, RUNS = 5_000, 100_000, 5
 LARGE_WORDS = 60
 """Of a document in the larger folder: a night without changes looks at files, not at chunks."""
 SETTLE_S = 2.5
