@@ -2,11 +2,25 @@
 
 import multiprocessing
 import os
+import subprocess
 import sys
 import traceback
 from multiprocessing.context import ForkProcess
+from pathlib import Path
 
 FORK = multiprocessing.get_context("fork")
+
+
+def printed_by(program: str, *arguments: object) -> str:
+    """What a Python process of its own prints, which has loaded nothing but what it asks for."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        check=True,
+        cwd=Path.cwd(),
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
 
 
 class Child(ForkProcess):

@@ -42,6 +42,13 @@ def table(*columns: str, title: str | None = None) -> Table:
     return made
 
 
+def print_error(error: RatchetError, label: str = "Error:") -> None:
+    """What happened, and what to do next, on standard error."""
+    errors.print(f"[red]{escape(label)}[/red] {escape(error.message)}", soft_wrap=True)
+    if error.next_step:
+        errors.print(f"[bold]Next:[/bold] {escape(error.next_step)}", soft_wrap=True)
+
+
 @contextmanager
 def reported(
     interrupted: str = "What was finished is stored; the same command continues.",
@@ -55,9 +62,7 @@ def reported(
         try:
             yield
         except RatchetError as error:
-            errors.print(f"[red]Error:[/red] {escape(error.message)}", soft_wrap=True)
-            if error.next_step:
-                errors.print(f"[bold]Next:[/bold] {escape(error.next_step)}", soft_wrap=True)
+            print_error(error)
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
             # The terminal may be gone.

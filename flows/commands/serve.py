@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.console import Json, errors, print_json, reported, screen, table
+from flows.commands.console import Json, print_error, print_json, reported, screen, table
 from flows.show import terminal_progress
 from flows.workspace import Workspace, open_workspace
 from tasks.answer.release import Release
@@ -103,10 +103,7 @@ def bench(
             if path:
                 screen.print(f"Stored in {path}", soft_wrap=True)
         for name, error in failures.items():
-            said = f"[red]Not measured: {escape(name)}.[/red] {escape(error.message)}"
-            errors.print(said, soft_wrap=True)
-            if error.next_step:
-                errors.print(f"[bold]Next:[/bold] {escape(error.next_step)}", soft_wrap=True)
+            print_error(error, f"Not measured: {name}.")
         if failures:
             raise typer.Exit(1)
 

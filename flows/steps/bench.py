@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,6 @@ from tasks.errors import (
     BadInput,
     CallFailed,
     ConfigError,
-    CorruptArtifact,
     RatchetError,
     ServerUnavailable,
     SetupError,
@@ -31,6 +29,7 @@ from tasks.errors import (
 from tasks.evaluate.log import load_log
 from tasks.evaluate.measures import measure
 from tasks.evaluate.run import Progress
+from tasks.gate.documents import read_document
 from tasks.serve.client import Message
 from tasks.serve.latency import LatencyReport
 from tasks.serve.meter import PurposeTotals
@@ -64,6 +63,13 @@ class ProfileResult(Settings):
     quality: dict[str, float]
     """Means of the evaluation's measures of quality that need no judge."""
     evaluation: Digest
+
+
+class StoredProfiles(Settings):
+    """A file of what one command measured."""
+
+    started_at: str
+    profiles: tuple[ProfileResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +120,10 @@ def stored_profiles(workspace: Workspace, names: Sequence[str] | None) -> tuple[
     found: dict[Digest, ProfileResult] = {}
     # Their names are their times.
     for path in sorted(workspace.home.path("serving").glob("*.json"), reverse=True):
-        try:
-            stored = json.loads(path.read_bytes())
-            rows = [ProfileResult.model_validate(row) for row in stored["profiles"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorruptArtifact(
-                f"The results in {str(path)!r} can't be read: {error}.",
-                next_step=f"Remove that file: rm {path}",
-            ) from error
-        for row in rows:
+        stored = read_document(
+            path, StoredProfiles, what="results", next_step=f"Remove that file: rm {path}"
+        )
+        for row in stored.profiles if stored else ():
             found.setdefault(row.model_digest, row)
     missing = [name for name in wanted if wanted[name] not in found]
     if missing if names else len(missing) == len(wanted):
@@ -171,8 +172,10 @@ def bench_profiles(
             failures[name] = error
             continue
         # Whatever becomes of the next profile, this one took minutes.
-        profiles = [result.model_dump(mode="json") for result in results]
-        write_json(path, {"started_at": began.isoformat(timespec="seconds"), "profiles": profiles})
+        stored = StoredProfiles(
+            started_at=began.isoformat(timespec="seconds"), profiles=tuple(results)
+        )
+        write_json(path, stored.model_dump(mode="json"))
     return Bench(tuple(results), failures, path if results else None)
 
 

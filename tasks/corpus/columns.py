@@ -34,12 +34,16 @@ def strings(values: Iterable[str], kind: Any = None) -> Any:
     return pa.Array.from_buffers(kind or pa.string(), len(encoded), buffers)
 
 
-def integers(values: Iterable[int], kind: Any = None) -> Any:
-    """A column of integers, none of them missing; `kind` is `pyarrow.int64()` or narrower."""
+def held_integers(held: Any) -> Any:
+    """A column of the integers that a contiguous buffer of 64 bits each holds; not copied."""
     import pyarrow as pa
 
-    held = array("q", values)
-    column = pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
+    return pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
+
+
+def integers(values: Iterable[int], kind: Any = None) -> Any:
+    """A column of integers, none of them missing; `kind` is `pyarrow.int64()` or narrower."""
+    column = held_integers(array("q", values))
     return column if kind is None else column.cast(kind)
 
 

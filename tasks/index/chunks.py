@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.corpus.chunk import Chunk
-from tasks.corpus.columns import integers, strings
+from tasks.corpus.columns import held_integers, integers, strings
 from tasks.digest import text_digest
 
 CHUNKS = "chunks.arrow"
@@ -162,10 +162,7 @@ class ChunkTable:
 
 def positions(rows: NDArray[np.int64]) -> Any:
     """Rows as what Arrow's `take` takes, without pandas: see `tasks/corpus/columns.py`."""
-    import pyarrow as pa
-
-    held = np.ascontiguousarray(rows, dtype=np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
+    return held_integers(np.ascontiguousarray(rows, dtype=np.int64))
 
 
 def _digests(texts: Sequence[str]) -> Any:

@@ -9,6 +9,7 @@ from tasks.answer.release import Release
 from tasks.digest import SHORT
 from tasks.evaluate.log import EvalLog, MeasureInfo
 from tasks.gate.inference import mean_bounds, standard_error
+from tasks.report import effort
 
 CONFIDENCE = 0.95
 _RESAMPLES = 2000
@@ -105,10 +106,10 @@ def run_metrics(log: EvalLog, scores: list[MeanScore]) -> dict[str, float]:
         metrics[f"tokens/{name}_out"] = float(row.output_tokens)
         if row.machine_s is not None:
             metrics[f"machine_s/{name}"] = row.machine_s
-    metrics["cost/total"] = sum(row.cost for row in log.manifest.costs.values())
-    used = [row.machine_s for row in log.manifest.costs.values() if row.machine_s is not None]
-    if used:
-        metrics["machine_s/total"] = sum(used)
+    rows = list(log.manifest.costs.values())
+    metrics["cost/total"] = effort.total(rows)
+    if (seconds := effort.machine_s(rows)) is not None:
+        metrics["machine_s/total"] = seconds
     return metrics
 
 

@@ -1,8 +1,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 from tasks.config import BeirSource, CorpusSettings, DocumentChecks, FolderSource, PythonSource
 from tasks.corpus.update import CorpusUpdate, update_corpus
 from tasks.errors import CorpusError, CorruptArtifact
+from tests.processes import printed_by
 
 FOLDER = FolderSource(kind="folder", name="docs", path=Path("docs"))
 BEIR = BeirSource(kind="beir", name="papers", path=Path("papers.jsonl"))
@@ -198,9 +197,9 @@ def test_only_wanted_documents_are_read_from_a_stored_snapshot(root: Path):
     assert snapshot.n_documents == len(list(snapshot.read())) == 4
 
 
-def test_a_reading_without_changes_loads_no_heavy_library(root: Path):
-    update(root)
-    code = (
+def printed_after_an_update(root: Path, program: str) -> str:
+    """What a process of its own prints that has made the update `found`."""
+    return printed_by(
         "import sys\n"
         "from pathlib import Path\n"
         "from tasks.config import CorpusSettings\n"
@@ -208,29 +207,28 @@ def test_a_reading_without_changes_loads_no_heavy_library(root: Path):
         f"corpus = CorpusSettings.model_validate_json({CORPUS.model_dump_json()!r})\n"
         f"root = Path({str(root)!r})\n"
         "found = update_corpus(corpus, root=root, room=root / 'room', readings=root / 'readings')\n"
+        + program
+    )
+
+
+def test_a_reading_without_changes_loads_no_heavy_library(root: Path):
+    update(root)
+    printed = printed_after_an_update(
+        root,
         "print(found.opened, found.snapshot.n_documents)\n"
         "heavy = {'torch', 'faiss', 'pyarrow', 'datasets', 'numpy', 'selectolax', 'pypdf'}\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
+        "print(sorted(heavy & set(sys.modules)))\n",
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["0 4", "[]"]
+    assert printed.splitlines() == ["0 4", "[]"]
 
 
 def test_a_reading_with_changes_loads_no_pandas(root: Path):
     update(root)
     (root / "docs" / "new.txt").write_text("A new text.")
-    code = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from tasks.config import CorpusSettings\n"
-        "from tasks.corpus.update import update_corpus\n"
-        f"corpus = CorpusSettings.model_validate_json({CORPUS.model_dump_json()!r})\n"
-        f"root = Path({str(root)!r})\n"
-        "found = update_corpus(corpus, root=root, room=root / 'room', readings=root / 'readings')\n"
-        "print(found.snapshot.n_documents, {'pandas', 'pyarrow.dataset'} & set(sys.modules))\n"
+    printed = printed_after_an_update(
+        root, "print(found.snapshot.n_documents, {'pandas', 'pyarrow.dataset'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "5 set()\n"
+    assert printed == "5 set()\n"
 
 
 files = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["A.", "B.", "C.", ""]))

@@ -34,6 +34,7 @@ from tasks.index.sharing import version_directories
 from tasks.index.version import open_version
 from tests.corpora import MemorySnapshot
 from tests.embedders import HashingEmbedder
+from tests.processes import printed_by
 
 CHUNKING = Chunking(max_tokens=8, overlap_tokens=2)
 
@@ -384,9 +385,7 @@ print(sorted(heavy & set(sys.modules)))
 
 def test_a_build_with_nothing_to_do_loads_no_heavy_library(tmp_path: Path):
     first = build(tmp_path, corpus())
-    command = [sys.executable, "-c", NOTHING_TO_DO, str(tmp_path), str(first.directory)]
-    done = subprocess.run(command, check=True, cwd=Path.cwd(), capture_output=True, text=True)
-    assert done.stdout == "[]\n"
+    assert printed_by(NOTHING_TO_DO, tmp_path, first.directory) == "[]\n"
 
 
 FEW_CHANGES = """
@@ -402,9 +401,7 @@ print(sorted({"torch", "faiss", "pandas", "pyarrow.dataset", "scipy"} & set(sys.
 
 def test_a_build_of_a_few_changes_loads_no_heavy_library(tmp_path: Path):
     first = build(tmp_path, corpus())
-    command = [sys.executable, "-c", FEW_CHANGES, str(tmp_path), str(first.directory)]
-    done = subprocess.run(command, check=True, cwd=Path.cwd(), capture_output=True, text=True)
-    assert done.stdout == "[]\n"
+    assert printed_by(FEW_CHANGES, tmp_path, first.directory) == "[]\n"
 
 
 class TimedEmbedder(HashingEmbedder):

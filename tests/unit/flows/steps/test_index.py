@@ -1,10 +1,7 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -18,6 +15,7 @@ from flows.steps.index import (
 from flows.workspace import open_workspace
 from tasks.errors import ConfigError, CorruptArtifact, SetupError
 from tests.embedders import HashingEmbedder
+from tests.processes import printed_by
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -106,14 +104,7 @@ print(index.chunks, index.embedded, sorted(heavy & set(sys.modules)))
 
 
 def test_a_night_without_changes_loads_no_heavy_library(release):
-    done = subprocess.run(
-        [sys.executable, "-c", NOTHING_CHANGED],
-        check=True,
-        cwd=Path.cwd(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == "3 0 []\n"
+    assert printed_by(NOTHING_CHANGED) == "3 0 []\n"
 
 
 DESCRIBED = """
@@ -127,14 +118,7 @@ print(sorted({"numpy", "pandas", "pyarrow"} & set(sys.modules)))
 
 
 def test_what_a_night_needs_where_every_file_is_as_it_was_is_loaded_without_numpy(project):
-    done = subprocess.run(
-        [sys.executable, "-c", DESCRIBED],
-        check=True,
-        cwd=Path.cwd(),
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout == "[]\n"
+    assert printed_by(DESCRIBED) == "[]\n"
 
 
 def unreachable_model(project):
